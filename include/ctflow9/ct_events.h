@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ctflow9/flow.h"
+#include "ctflow9/instant.h"
+#include "ctflow9/options.h"
+#include "ctflow9/poll_set.h"
+#include "ctflow9/stats.h"
+
+/*
+ * The stream of finished connections: the socket that hears ctnetlink's DESTROY events, its receiver, the
+ * decoder and the table guard put together. One thread owns it.
+ */
+struct ct_events;
+
+struct ct_events_config {
+    uint64_t rcvbuf_octets;
+    bool reliable;
+    struct mark_option mark;
+    uint32_t
+        table_limit; /* the guard's idea of the conntrack table's size; 0 = what the kernel says. For tests */
+    struct stats *stats;
+};
+
+/* Called for each finished connection; end_reason, start_ns and stop_ns are set whatever the kernel told. */
+typedef void ct_events_handler(void *context, const struct flow *flow);
+
+/* Opens in the thread's present network namespace. 0 or -errno, with the reason logged in one line that says
+ * what to do. */
+int ct_events_open(struct ct_events **events, const struct ct_events_config *config);
+void ct_events_close(struct ct_events *events); /* NULL is fine */
+
+/*
+ * Reads and decodes what has arrived, at most limit messages, and hands every flow on. Never blocks,
+ * allocates or logs per event. Returns the number of messages read: less than limit means that the socket is
+ * empty. A flow without a stop stamp ends at the wall clock's time of its reading; one without a start stamp,
+ * or with one later than its stop, starts at its stop.
+ */
+unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_handler *handler, void *context);
+
+/* The socket, for waiting until the next event; leave it out while draining on an interval. */
+void ct_events_wants_event(const struct ct_events *events, struct poll_set *set);
+
+/*
+ * Between drains: counts drops, warns of losses at most once a minute, and runs the guard. The guard lets go
+ * of reliable delivery when more than 90 % of the conntrack table is in use while events do not fit into the
+ * receive buffer, and takes it up again below 75 %. Without new drops it asks the kernel nothing. wants()
+ * gives the guard's deadline while it has let go.
+ */
+void ct_events_run(struct ct_events *events, struct instant now);
+void ct_events_wants(const struct ct_events *events, struct poll_set *set);

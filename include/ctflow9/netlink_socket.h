@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <linux/netlink.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctflow9/options.h"
+
+/*
+ * NETLINK_NETFILTER sockets: opening them and setting what the kernel offers. A file descriptor is all the
+ * state there is. Sockets are opened in the network namespace that the calling thread is in.
+ */
+
+/* A non-blocking socket, close-on-exec, bound with a port id of the kernel's choosing. fd, or -errno. */
+int netlink_socket_open(void);
+
+/*
+ * Sets the receive buffer, past the system's limit where allowed (SO_RCVBUFFORCE), else within it
+ * (SO_RCVBUF). Values too large for the kernel, which doubles them, are cut. Returns the octets that the
+ * kernel granted (half of what getsockopt says), or -errno.
+ */
+int64_t netlink_socket_set_rcvbuf(int fd, uint64_t octets);
+
+/*
+ * Reliable: a multicast event that does not fit is kept by the kernel and sent again
+ * (NETLINK_BROADCAST_ERROR). In both modes an overrun is not reported as ENOBUFS (NETLINK_NO_ENOBUFS) but
+ * counted, see netlink_socket_drops(). 0 or -errno.
+ */
+int netlink_socket_set_reliable(int fd, bool reliable);
+
+/* Datagrams that did not fit into the receive buffer since the socket was opened (SO_MEMINFO); wraps. 0 or
+ * -errno. */
+int netlink_socket_drops(int fd, uint32_t *drops);
+
+/* Lets pass only events of connections whose mark matches; one without CTA_MARK has mark 0. Before joining a
+ * group. 0 or -errno. */
+int netlink_socket_filter_mark(int fd, const struct mark_option *mark);
+
+/* Joins one multicast group, NFNLGRP_* of linux/netfilter/nfnetlink.h. 0 or -errno. */
+int netlink_socket_join(int fd, unsigned group);
+
+/*
+ * Sends one request on a socket that has no filter and is in no group, and waits for the answer, one second
+ * at most. The request's sequence number, port id and NLM_F_ACK are set here. on_message (may be NULL) is
+ * called for every message of the answer. Returns 0, the kernel's -errno, or -ETIMEDOUT.
+ */
+typedef void netlink_socket_on_message(void *context, const struct nlmsghdr *message);
+int netlink_socket_request(int fd, struct nlmsghdr *request, netlink_socket_on_message *on_message,
+                           void *context);

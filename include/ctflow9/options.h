@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/*
+ * The options, and THE option table (src/service/options.c): one row declares an option's long name (which is
+ * its JSON key), letter, type, range, unit, default, argument name, help text and place in struct options.
+ * The command line (getopt_long), the JSON configuration (config.c), --help, --check's JSON and the defaults
+ * all derive from it.
+ */
+
+enum { OPTIONS_COLLECTORS_MAX = 64, OPTIONS_HOST_MAX = 255, OPTIONS_TEXT_MAX = 255 };
+
+/* HOST, HOST:PORT or [HOST]:PORT, taken apart; the brackets are gone, a link-local zone (fe80::1%eth0) is
+ * kept. */
+struct collector_option {
+    char host[OPTIONS_HOST_MAX + 1];
+    uint16_t port; /* default 2055 */
+};
+
+enum options_fields {
+    OPTIONS_FIELD_MARK = 1 << 0,
+    OPTIONS_FIELD_ZONE = 1 << 1,
+    OPTIONS_FIELD_TIMES = 1 << 2
+};
+
+struct mark_option {
+    bool given;
+    uint32_t value,
+        mask; /* read only connections with (mark & mask) == value; without /MASK the mask is all ones */
+};
+
+struct options {
+    struct collector_option collectors[OPTIONS_COLLECTORS_MAX];
+    size_t collector_count;
+    bool print;
+    bool json;
+    uint32_t source_id;
+    uint32_t max_datagram; /* octets of UDP payload, 512..8972 */
+    uint32_t max_delay_ms; /* given in seconds, fractions allowed */
+    uint32_t max_rate;     /* data records per second and collector; 0 = as fast as they come */
+    uint32_t queue;        /* data records waiting per collector */
+    uint32_t template_refresh_s;
+    uint32_t template_datagrams;
+    char
+        source_address[OPTIONS_TEXT_MAX + 1]; /* "" = the kernel chooses; else a valid IPv4 or IPv6 address */
+    struct mark_option mark;
+    char netns[OPTIONS_TEXT_MAX +
+               1];          /* "" = the own one; a name below /run/netns, or a path when it holds a '/' */
+    uint64_t rcvbuf_octets; /* given in octets or with K, M, G (powers of 1024) */
+    bool no_reliable;
+    bool set_sysctls;
+    uint32_t fields; /* enum options_fields */
+    bool check;
+    bool verbose;
+};
+
+enum options_outcome {
+    OPTIONS_RUN,    /* go on */
+    OPTIONS_DONE,   /* --help, --version or --check did its work on standard output: exit 0 */
+    OPTIONS_REFUSED /* one line on standard error said what was wrong, where, and what would be right: exit 2
+                     */
+};
+
+/*
+ * Fills *options from the defaults, then the configuration file (-f, or /etc/ctflow9.json when it exists),
+ * then the flags. A repeatable option given by a flag replaces the file's list. argv is permuted as
+ * getopt_long does.
+ */
+enum options_outcome options_parse(struct options *options, int argc, char **argv);
+
+/* Sets every option to its default. */
+void options_default(struct options *options);
+
+/* The whole --help text. */
+void options_help(FILE *out);
+
+/* Every effective option as one JSON object (keys in the table's order), as --check prints it; 0 or -ENOMEM.
+ */
+int options_print_json(const struct options *options, FILE *out);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctflow9/flow.h"
+#include "ctflow9/instant.h"
+#include "ctflow9/poll_set.h"
+#include "ctflow9/stats.h"
+
+/*
+ * Flows into NetFlow v9 datagrams (RFC 3954). One datagram is open per shape; a full one is sealed at once, a
+ * partial one when its oldest record has waited max_delay. The same datagrams go to every collector, so the
+ * sequence number, which each collector has of its own, is left 0: packet_set_sequence() puts it in. One
+ * thread owns it.
+ */
+struct packet;
+
+enum { PACKET_HEADER_OCTETS = 20, PACKET_OCTETS_MIN = 512, PACKET_OCTETS_MAX = 8972 };
+
+struct packet_config {
+    uint32_t source_id;
+    uint32_t max_datagram; /* UDP payload octets, PACKET_OCTETS_MIN..PACKET_OCTETS_MAX */
+    uint64_t max_delay_ns;
+    uint32_t fields;           /* enum options_fields */
+    uint16_t active_timeout_s; /* told to collectors in options data 273; 0 = none */
+    uint16_t idle_timeout_s;
+    struct stats *stats;
+};
+
+/* A datagram is whole: header included, its sequence 0. It is only lent for the call. records = data records.
+ */
+typedef void packet_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records);
+
+/* sink gets every sealed data datagram. 0 or -ENOMEM. */
+int packet_open(struct packet **packet, const struct packet_config *config, struct instant now,
+                packet_sink *sink, void *context);
+void packet_close(struct packet *packet); /* NULL is fine; what is open is thrown away: flush first */
+
+/* Adds a record for each direction that carried something. now = when the flow was read: no stamp is later.
+ */
+void packet_add(struct packet *packet, const struct flow *flow, struct instant now);
+
+/* Seals what has waited long enough, and moves the epoch when it is time. */
+void packet_run(struct packet *packet, struct instant now);
+void packet_wants(const struct packet *packet, struct poll_set *set);
+
+/* Seals everything. */
+void packet_flush(struct packet *packet, struct instant now);
+
+/* What has been sent to one collector so far, for options data 273 and 274. */
+struct packet_totals {
+    uint64_t octets, datagrams, records; /* sent */
+    uint64_t records_dropped;
+};
+
+/*
+ * Gives sink every template (all shapes, options templates) and the options data (270 sampling, 273 exporter
+ * totals, 274 losses), in as many datagrams as it takes (one by default); records is 0.
+ */
+void packet_templates(struct packet *packet, const struct packet_totals *totals, struct instant now,
+                      packet_sink *sink, void *context);
+
+/* Writes the sequence number into a datagram's header (RFC 3954 5.1; offset 12). */
+void packet_set_sequence(uint8_t header[PACKET_HEADER_OCTETS], uint32_t sequence);

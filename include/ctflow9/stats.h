@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Every counter has one name. Each struct belongs to the one thread that counts in it. What a counter means,
+ * and the name it is printed under, stand in the tables of stats.c, which the man page's test reads.
+ */
+struct stats {
+    uint64_t events; /* DESTROY messages that the kernel sent and ctflow9 received, malformed ones included */
+    uint64_t lost;   /* events that the kernel dropped for want of receive buffer, not sent again */
+    uint64_t malformed;       /* events that could not be decoded */
+    uint64_t truncated;       /* messages longer than the buffer they are received into */
+    uint64_t not_from_kernel; /* messages that another program sent: ignored */
+    uint64_t ignored;         /* messages of another type than DESTROY */
+    uint64_t deferred; /* events that did not fit into the receive buffer and that the kernel keeps to send
+                          again */
+    uint64_t guard_releases;    /* times that reliable delivery was let go of because the conntrack table was
+                                   nearly full */
+    uint64_t flows;             /* connections reported */
+    uint64_t flows_no_counters; /* of those, connections without counters */
+    uint64_t records;           /* NetFlow data records encoded */
+    uint64_t datagrams;         /* NetFlow data datagrams sealed */
+    uint64_t lines;             /* lines written to standard output */
+    uint64_t lines_lost;        /* lines that standard output did not take in time */
+};
+
+struct collector_stats {
+    uint64_t records;           /* data records sent */
+    uint64_t datagrams;         /* datagrams sent, templates included */
+    uint64_t octets;            /* UDP payload sent */
+    uint64_t records_dropped;   /* data records that never left: the queue was full, or ctflow9 ended */
+    uint64_t datagrams_dropped; /* datagrams those were in */
+    uint64_t send_errors;       /* sends that failed, whatever the reason */
+    uint64_t unreachable;       /* ICMP errors that came back (closed port, no route, …) */
+    uint64_t reconnects;     /* times the socket was connected anew (local address lost, host name moved) */
+    uint64_t lookups_failed; /* times the host name could not be resolved */
+};
+
+/* One line "totals: events=… …" through log_info(), then one line for each collector. Counters keep their
+ * order. */
+void stats_log(const struct stats *stats);
+void stats_log_collector(const char *name, const struct collector_stats *stats);
