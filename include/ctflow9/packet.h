@@ -38,11 +38,16 @@ int packet_open(struct packet **packet, const struct packet_config *config, stru
                 packet_sink *sink, void *context);
 void packet_close(struct packet *packet); /* NULL is fine; what is open is thrown away: flush first */
 
-/* Adds a record for each direction that carried something. now = when the flow was read: no stamp is later.
+/*
+ * Gives the time that the flows added from now on were read at; no stamp of theirs is taken to be later.
+ * Moves the epoch when it is time, after sealing what is open.
  */
-void packet_add(struct packet *packet, const struct flow *flow, struct instant now);
+void packet_begin(struct packet *packet, struct instant now);
 
-/* Seals what has waited long enough, and moves the epoch when it is time. */
+/* Adds a record for each direction that carried something. */
+void packet_add(struct packet *packet, const struct flow *flow);
+
+/* Seals what has waited long enough. */
 void packet_run(struct packet *packet, struct instant now);
 void packet_wants(const struct packet *packet, struct poll_set *set);
 

@@ -7,9 +7,9 @@
 
 /*
  * One NetFlow data record's values, in network byte order: one direction of a flow (or of a span of it).
- * Every element that any shape sends is a member here, and the field table (fields.h) says which. The members
- * stand in the order of the wire, so that most shapes are one or two contiguous runs of this struct; nothing
- * depends on it but speed.
+ * Every element that any shape sends is a member here; the field table (fields.h) gives each its element
+ * number. The members stand in the order of the wire, so that most shapes are one or two contiguous runs of
+ * this struct; nothing but speed depends on that order.
  */
 struct record {
     uint8_t source_ipv6[16], destination_ipv6[16];
@@ -18,13 +18,23 @@ struct record {
     uint8_t protocol, ip_version, flow_direction, flow_end_reason;
     be32 ingress_interface, egress_interface;
     be64 octets, packets;
-    be32 first_switched_ms, last_switched_ms; /* SysUptime of the first and the last packet */
+    be32 first_switched_ms, last_switched_ms; /* SysUptime of the start and the end */
+    uint8_t post_nat_source_ipv6[16], post_nat_destination_ipv6[16];
     be32 post_nat_source_ipv4, post_nat_destination_ipv4;
     be16 post_nat_source_port, post_nat_destination_port;
     be16 icmp_type_code;
     uint8_t icmpv6_type, icmpv6_code;
     be64 mark;
-    be32 vrf_id, reserved;
+    be32 vrf_id;
     be64 start_ms, end_ms; /* since 1970 */
-    uint8_t post_nat_source_ipv6[16], post_nat_destination_ipv6[16];
+};
+
+/* What an exporter tells of itself: the values of every options data record. */
+struct exporter_record {
+    be32 scope_system; /* always 0: the exporter as a whole */
+    be32 sampling_interval;
+    uint8_t sampling_algorithm;
+    be16 flow_active_timeout_s, flow_idle_timeout_s;
+    be64 exported_octets, exported_messages, exported_records; /* to one collector */
+    be64 not_sent_records;
 };

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * THE field table: every information element that is ever sent, its length, where its value stands in struct
+ * record, and in which shapes it takes part. Templates, their ids and the encoder derive from it. Element
+ * numbers: IANA's IPFIX registry, which RFC 3954's table is the beginning of.
+ */
+
+/*
+ * A shape is the set of these bits, and its template id is 256 + the bits: an id stands for one element list
+ * for ever. Bits 3 and 4 stay clear here, for ids 264 to 287 are given out one by one (options data below,
+ * NAT events, nfacct).
+ */
+enum shape {
+    SHAPE_IPV6 = 1 << 0,
+    SHAPE_NAT = 1 << 1,
+    SHAPE_ICMP = 1 << 2, /* ICMP, or with SHAPE_IPV6 ICMPv6 */
+    SHAPE_NO_COUNTERS = 1 << 5,
+    SHAPE_MARK = 1 << 6,
+    SHAPE_ZONE = 1 << 7,
+    SHAPE_TIMES = 1 << 8,
+};
+
+struct field {
+    uint16_t element;
+    uint16_t octets;
+    uint16_t offset;        /* in struct record, or for options data in struct exporter_record */
+    uint16_t with, without; /* the shapes that have it: all bits of with set, all bits of without clear */
+};
+
+extern const struct field fields_flow[];
+extern const size_t fields_flow_count;
+
+/* Options data (RFC 3954 6.1): the scope is the first field, element 1 = System. */
+struct fields_options {
+    uint16_t template_id;
+    uint16_t count;
+    struct field fields[8];
+};
+
+extern const struct fields_options fields_options[];
+extern const size_t fields_options_count;

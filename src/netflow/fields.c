@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/fields.h"
+
+#include "ctflow9/record.h"
+
+#define FLOW(number, member, with, without)                                                          \
+    {                                                                                                \
+        number, sizeof(((struct record *)0)->member), offsetof(struct record, member), with, without \
+    }
+#define EXPORTER(number, member)                                                                            \
+    {                                                                                                       \
+        number, sizeof(((struct exporter_record *)0)->member), offsetof(struct exporter_record, member), 0, \
+            0                                                                                               \
+    }
+
+/* clang-format off */
+const struct field fields_flow[] = {
+    /*   element  member                     with         without */
+    FLOW(8,   source_ipv4,                   0,           SHAPE_IPV6),
+    FLOW(12,  destination_ipv4,              0,           SHAPE_IPV6),
+    FLOW(27,  source_ipv6,                   SHAPE_IPV6,  0),
+    FLOW(28,  destination_ipv6,              SHAPE_IPV6,  0),
+    FLOW(7,   source_port,                   0,           0),
+    FLOW(11,  destination_port,              0,           0),
+    FLOW(4,   protocol,                      0,           0),
+    FLOW(60,  ip_version,                    0,           0),
+    FLOW(61,  flow_direction,                0,           0),
+    FLOW(136, flow_end_reason,               0,           0),
+    FLOW(10,  ingress_interface,             0,           0),
+    FLOW(14,  egress_interface,              0,           0),
+    FLOW(1,   octets,                        0,           SHAPE_NO_COUNTERS),
+    FLOW(2,   packets,                       0,           SHAPE_NO_COUNTERS),
+    FLOW(22,  first_switched_ms,             0,           0),
+    FLOW(21,  last_switched_ms,              0,           0),
+    FLOW(225, post_nat_source_ipv4,          SHAPE_NAT,   SHAPE_IPV6),
+    FLOW(226, post_nat_destination_ipv4,     SHAPE_NAT,   SHAPE_IPV6),
+    FLOW(281, post_nat_source_ipv6,          SHAPE_NAT | SHAPE_IPV6, 0),
+    FLOW(282, post_nat_destination_ipv6,     SHAPE_NAT | SHAPE_IPV6, 0),
+    FLOW(227, post_nat_source_port,          SHAPE_NAT,   0),
+    FLOW(228, post_nat_destination_port,     SHAPE_NAT,   0),
+    FLOW(32,  icmp_type_code,                SHAPE_ICMP,  SHAPE_IPV6),
+    FLOW(178, icmpv6_type,                   SHAPE_ICMP | SHAPE_IPV6, 0),
+    FLOW(179, icmpv6_code,                   SHAPE_ICMP | SHAPE_IPV6, 0),
+    FLOW(137, mark,                          SHAPE_MARK,  0), /* as ipt_NETFLOW uses it */
+    FLOW(234, vrf_id,                        SHAPE_ZONE,  0),
+    FLOW(152, start_ms,                      SHAPE_TIMES, 0), /* behind 22 and 21: collectors let the later one win */
+    FLOW(153, end_ms,                        SHAPE_TIMES, 0),
+};
+
+const struct fields_options fields_options[] = {
+    /* Sampling: Akvorado drops the flows of an exporter that never told its rate. */
+    {270, 3, {EXPORTER(1, scope_system), EXPORTER(34, sampling_interval), EXPORTER(35, sampling_algorithm)}},
+    {273, 6, {EXPORTER(1, scope_system), EXPORTER(40, exported_octets), EXPORTER(41, exported_messages),
+              EXPORTER(42, exported_records), EXPORTER(36, flow_active_timeout_s), EXPORTER(37, flow_idle_timeout_s)}},
+    /* Losses, apart from the totals: a collector that does not know 166 then loses nothing else. */
+    {274, 2, {EXPORTER(1, scope_system), EXPORTER(166, not_sent_records)}},
+};
+/* clang-format on */
+
+const size_t fields_flow_count = sizeof(fields_flow) / sizeof(fields_flow[0]);
+const size_t fields_options_count = sizeof(fields_options) / sizeof(fields_options[0]);

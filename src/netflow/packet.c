@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/packet.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "ctflow9/epoch.h"
+#include "ctflow9/fields.h"
+#include "ctflow9/options.h"
+#include "ctflow9/record.h"
+#include "ctflow9/template.h"
+
+enum {
+    VERSION = 9,
+    SEQUENCE_OFFSET = 12,
+    FLOWSET_HEADER_OCTETS = 4,
+    FLOWSET_TEMPLATES = 0,
+    FLOWSET_OPTIONS_TEMPLATES = 1,
+    SHAPES = 16, /* family x NAT x ICMP x counters; the optional elements are the same for all */
+    OPTIONS_TEMPLATES = 3
+};
+
+/* One data datagram in the making: header, one FlowSet, its records. */
+struct open_datagram {
+    struct template template;
+    struct writer writer;
+    unsigned records;
+    uint64_t first_added_ns; /* monotonic; when the oldest record was added */
+    uint64_t latest_ms;      /* wall clock; the latest LAST in it */
+    uint8_t *octets;
+};
+
+struct packet {
+    struct packet_config config;
+    packet_sink *sink;
+    void *context;
+    struct instant now;
+    struct epoch epoch;
+    unsigned fields_shape; /* the bits that config.fields adds to every shape */
+    unsigned open_count;   /* datagrams with records in them */
+    struct open_datagram open[SHAPES];
+    struct template options[OPTIONS_TEMPLATES];
+    uint8_t template_datagram[PACKET_OCTETS_MAX];
+    uint8_t buffers[]; /* SHAPES x max_datagram */
+};
+
+static uint64_t to_ms(uint64_t ns)
+{
+    return ns / NS_PER_MS;
+}
+
+/* The shapes' bits are spread over the template ids; this packs the ones that differ from flow to flow. */
+static unsigned shape_index(unsigned shape)
+{
+    return (shape & (SHAPE_IPV6 | SHAPE_NAT | SHAPE_ICMP)) | (shape & SHAPE_NO_COUNTERS ? 8U : 0U);
+}
+
+static unsigned shape_of_index(unsigned index)
+{
+    return (index & 7U) | (index & 8U ? SHAPE_NO_COUNTERS : 0U);
+}
+
+static unsigned shape_of_fields(uint32_t fields)
+{
+    return (fields & OPTIONS_FIELD_MARK ? SHAPE_MARK : 0U) | (fields & OPTIONS_FIELD_ZONE ? SHAPE_ZONE : 0U) |
+           (fields & OPTIONS_FIELD_TIMES ? SHAPE_TIMES : 0U);
+}
+
+static unsigned shape_of_flow(const struct flow *flow)
+{
+    return (flow->family == AF_INET6 ? SHAPE_IPV6 : 0U) | (flow_is_translated(flow) ? SHAPE_NAT : 0U) |
+           (flow_is_icmp(flow) ? SHAPE_ICMP : 0U) |
+           (flow_has(flow, FLOW_HAS_COUNTERS) ? 0U : SHAPE_NO_COUNTERS);
+}
+
+/* RFC 3954 5.1; the sequence number stays 0. */
+static void write_header(struct writer *writer, const struct packet *packet, unsigned count,
+                         struct epoch_stamp stamp)
+{
+    writer_put_u16(writer, VERSION);
+    writer_put_u16(writer, (uint16_t)count);
+    writer_put_u32(writer, stamp.sys_uptime_ms);
+    writer_put_u32(writer, stamp.unix_secs);
+    writer_put_u32(writer, 0);
+    writer_put_u32(writer, packet->config.source_id);
+}
+
+/* An empty datagram with room for the header, written when it is sealed. Its end leaves room for padding to 4
+ * octets. */
+static void start_datagram(const struct packet *packet, struct open_datagram *open)
+{
+    open->writer = writer_on(open->octets, packet->config.max_datagram & ~3U);
+    write_header(&open->writer, packet, 0, (struct epoch_stamp){0});
+    writer_put_u16(&open->writer, open->template.id);
+    writer_put_u16(&open->writer, 0);
+    open->records = 0;
+    open->latest_ms = 0;
+}
+
+int packet_open(struct packet **packet, const struct packet_config *config, struct instant now,
+                packet_sink *sink, void *context)
+{
+    struct packet *new = calloc(1, sizeof(*new) + SHAPES * (size_t)config->max_datagram);
+    if (!new)
+        return -ENOMEM;
+    new->config = *config;
+    new->sink = sink;
+    new->context = context;
+    new->now = now;
+    new->epoch = epoch_at(to_ms(now.wall_ns));
+    new->fields_shape = shape_of_fields(config->fields);
+    for (unsigned i = 0; i < SHAPES; i++) {
+        new->open[i].octets = new->buffers + i *(size_t)config->max_datagram;
+        template_of_shape(&new->open[i].template, shape_of_index(i) | new->fields_shape);
+        start_datagram(new, &new->open[i]);
+    }
+    for (unsigned i = 0; i < OPTIONS_TEMPLATES; i++)
+        template_of_options(&new->options[i], &fields_options[i]);
+    *packet = new;
+    return 0;
+}
+
+void packet_close(struct packet *packet)
+{
+    free(packet);
+}
+
+static void seal(struct packet *packet, struct open_datagram *open, struct instant now)
+{
+    struct writer *writer = &open->writer;
+    size_t records_octets = open->records * (size_t)open->template.record_octets;
+    size_t padding = (4 - records_octets % 4) % 4;
+    writer_pad(writer);
+    writer_patch_u16(writer, PACKET_HEADER_OCTETS + 2,
+                     (uint16_t)(FLOWSET_HEADER_OCTETS + records_octets + padding));
+
+    struct writer header = writer_on(open->octets, PACKET_HEADER_OCTETS);
+    write_header(&header, packet, open->records,
+                 epoch_stamp(&packet->epoch, to_ms(now.wall_ns), open->latest_ms));
+
+    packet->config.stats->datagrams++;
+    packet->open_count--;
+    packet->sink(packet->context, open->octets, writer_length(writer), open->records);
+    start_datagram(packet, open);
+}
+
+void packet_flush(struct packet *packet, struct instant now)
+{
+    for (unsigned i = 0; i < SHAPES && packet->open_count > 0; i++)
+        if (packet->open[i].records > 0)
+            seal(packet, &packet->open[i], now);
+}
+
+void packet_begin(struct packet *packet, struct instant now)
+{
+    uint64_t now_ms = to_ms(now.wall_ns);
+    if (epoch_is_over(&packet->epoch, now_ms)) {
+        packet_flush(packet, packet->now);
+        packet->epoch = epoch_at(now_ms);
+    }
+    packet->now = now;
+}
+
+static uint64_t seal_due_ns(const struct packet *packet, const struct open_datagram *open)
+{
+    return open->first_added_ns + packet->config.max_delay_ns;
+}
+
+void packet_run(struct packet *packet, struct instant now)
+{
+    if (packet->open_count == 0)
+        return;
+    for (unsigned i = 0; i < SHAPES; i++) {
+        struct open_datagram *open = &packet->open[i];
+        if (open->records > 0 && now.monotonic_ns >= seal_due_ns(packet, open))
+            seal(packet, open, now);
+    }
+}
+
+void packet_wants(const struct packet *packet, struct poll_set *set)
+{
+    if (packet->open_count == 0)
+        return;
+    for (unsigned i = 0; i < SHAPES; i++)
+        if (packet->open[i].records > 0)
+            poll_set_before(set, seal_due_ns(packet, &packet->open[i]));
+}
+
+/* What both directions share. Returns LAST as a wall-clock time. */
+static uint64_t fill_common(const struct packet *packet, const struct flow *flow, struct record *record)
+{
+    uint64_t stop_ns = flow->stop_ns < packet->now.wall_ns ? flow->stop_ns : packet->now.wall_ns;
+    uint64_t start_ns = flow->start_ns < stop_ns ? flow->start_ns : stop_ns;
+
+    record->protocol = flow->protocol;
+    record->ip_version = flow->family == AF_INET6 ? 6 : 4;
+    record->flow_direction = 0; /* ingress */
+    record->flow_end_reason = flow->end_reason;
+    record->ingress_interface = 0;
+    record->egress_interface = 0;
+    record->first_switched_ms = htobe32(epoch_uptime_ms(&packet->epoch, to_ms(start_ns)));
+    record->last_switched_ms = htobe32(epoch_uptime_ms(&packet->epoch, to_ms(stop_ns)));
+    if (packet->fields_shape != 0) {
+        record->mark = htobe64(flow->mark);
+        record->vrf_id = htobe32(flow_zone(flow));
+        record->start_ms = htobe64(to_ms(start_ns));
+        record->end_ms = htobe64(to_ms(stop_ns));
+    }
+    return to_ms(stop_ns);
+}
+
+/* Both ends as the original direction saw them, and what they became. */
+static void fill_ends(const struct flow *flow, bool translated, struct record *record)
+{
+    const struct flow_tuple *original = &flow->tuple[FLOW_ORIGINAL];
+    const struct flow_tuple *reply = &flow->tuple[FLOW_REPLY];
+
+    if (flow->family == AF_INET6) {
+        memcpy(record->source_ipv6, original->src.v6, sizeof(record->source_ipv6));
+        memcpy(record->destination_ipv6, original->dst.v6, sizeof(record->destination_ipv6));
+    } else {
+        record->source_ipv4 = original->src.v4;
+        record->destination_ipv4 = original->dst.v4;
+    }
+    record->source_port = original->src_port;
+    record->destination_port = original->dst_port;
+    if (!translated)
+        return;
+    if (flow->family == AF_INET6) {
+        memcpy(record->post_nat_source_ipv6, reply->dst.v6, sizeof(record->post_nat_source_ipv6));
+        memcpy(record->post_nat_destination_ipv6, reply->src.v6, sizeof(record->post_nat_destination_ipv6));
+    } else {
+        record->post_nat_source_ipv4 = reply->dst.v4;
+        record->post_nat_destination_ipv4 = reply->src.v4;
+    }
+    record->post_nat_source_port = reply->dst_port;
+    record->post_nat_destination_port = reply->src_port;
+}
+
+#define SWAP(a, b)                      \
+    do {                                \
+        uint8_t swap_[sizeof(a)];       \
+        memcpy(swap_, &(a), sizeof(a)); \
+        memcpy(&(a), &(b), sizeof(a));  \
+        memcpy(&(b), swap_, sizeof(a)); \
+    } while (0)
+
+/* The reply's record is the original's mirror: seen from inside, whatever was translated. */
+static void mirror_ends(struct record *record)
+{
+    SWAP(record->source_ipv6, record->destination_ipv6);
+    SWAP(record->source_ipv4, record->destination_ipv4);
+    SWAP(record->source_port, record->destination_port);
+    SWAP(record->post_nat_source_ipv6, record->post_nat_destination_ipv6);
+    SWAP(record->post_nat_source_ipv4, record->post_nat_destination_ipv4);
+    SWAP(record->post_nat_source_port, record->post_nat_destination_port);
+}
+
+/* Type and code come from the direction's own tuple, and stand in the destination port too. */
+static void fill_icmp(const struct flow_tuple *tuple, struct record *record)
+{
+    record->icmp_type_code = htobe16((uint16_t)(tuple->icmp_type << 8 | tuple->icmp_code));
+    record->icmpv6_type = tuple->icmp_type;
+    record->icmpv6_code = tuple->icmp_code;
+    record->source_port = 0;
+    record->destination_port = record->icmp_type_code;
+}
+
+static void append(struct packet *packet, struct open_datagram *open, const struct record *record,
+                   uint64_t last_ms)
+{
+    if (open->records == 0) {
+        open->first_added_ns = packet->now.monotonic_ns;
+        packet->open_count++;
+    }
+    template_write_record(&open->template, record, &open->writer);
+    open->records++;
+    if (last_ms > open->latest_ms)
+        open->latest_ms = last_ms;
+    packet->config.stats->records++;
+    if (writer_room(&open->writer) < open->template.record_octets)
+        seal(packet, open, packet->now);
+}
+
+void packet_add(struct packet *packet, const struct flow *flow)
+{
+    unsigned shape = shape_of_flow(flow);
+    struct open_datagram *open = &packet->open[shape_index(shape)];
+    struct record record = {0};
+    uint64_t last_ms = fill_common(packet, flow, &record);
+    fill_ends(flow, (shape & SHAPE_NAT) != 0, &record);
+
+    for (enum flow_direction direction = FLOW_ORIGINAL; direction <= FLOW_REPLY; direction++) {
+        if (direction == FLOW_REPLY)
+            mirror_ends(&record);
+        if (!flow_has_direction(flow, direction))
+            continue;
+        if (shape & SHAPE_ICMP)
+            fill_icmp(&flow->tuple[direction], &record);
+        record.packets = htobe64(flow->packets[direction]);
+        record.octets = htobe64(flow->octets[direction]);
+        append(packet, open, &record, last_ms);
+    }
+}
+
+static void fill_exporter(const struct packet *packet, const struct packet_totals *totals,
+                          struct exporter_record *record)
+{
+    enum { DETERMINISTIC_SAMPLING = 1 };
+
+    *record = (struct exporter_record){
+        .sampling_interval = htobe32(1),
+        .sampling_algorithm = DETERMINISTIC_SAMPLING,
+        .flow_active_timeout_s = htobe16(packet->config.active_timeout_s),
+        .flow_idle_timeout_s = htobe16(packet->config.idle_timeout_s),
+        .exported_octets = htobe64(totals->octets),
+        .exported_messages = htobe64(totals->datagrams),
+        .exported_records = htobe64(totals->records),
+        .not_sent_records = htobe64(totals->records_dropped),
+    };
+}
+
+/* A FlowSet with one template in it. No padding: nfdump takes it for another template. */
+static void write_template_flowset(struct writer *writer, const struct template *template)
+{
+    size_t begin = writer_length(writer);
+    writer_put_u16(writer, template->scope_count > 0 ? FLOWSET_OPTIONS_TEMPLATES : FLOWSET_TEMPLATES);
+    writer_put_u16(writer, 0);
+    template_write(template, writer);
+    writer_patch_u16(writer, begin + 2, (uint16_t)(writer_length(writer) - begin));
+}
+
+static void write_data_flowset(struct writer *writer, const struct template *template, const void *values)
+{
+    size_t begin = writer_length(writer);
+    writer_put_u16(writer, template->id);
+    writer_put_u16(writer, 0);
+    template_write_record(template, values, writer);
+    size_t octets = writer_length(writer) - begin;
+    writer_put(writer, (const uint8_t[4]){0}, (4 - octets % 4) % 4);
+    writer_patch_u16(writer, begin + 2, (uint16_t)(writer_length(writer) - begin));
+}
+
+/* Datagrams of templates in the making: as many as it takes. */
+struct announcement {
+    struct packet *packet;
+    struct epoch_stamp stamp;
+    struct writer writer;
+    unsigned count;
+    packet_sink *sink;
+    void *context;
+};
+
+static void start_announcement(struct announcement *announcement)
+{
+    struct packet *packet = announcement->packet;
+    announcement->writer = writer_on(packet->template_datagram, packet->config.max_datagram);
+    write_header(&announcement->writer, packet, 0, announcement->stamp);
+    announcement->count = 0;
+}
+
+static void send_announcement(struct announcement *announcement)
+{
+    enum { COUNT_OFFSET = 2 };
+
+    writer_patch_u16(&announcement->writer, COUNT_OFFSET, (uint16_t)announcement->count);
+    announcement->sink(announcement->context, announcement->writer.begin,
+                       writer_length(&announcement->writer), 0);
+}
+
+/* A template, with the data record that values give it, unless NULL; in the next datagram when this one is
+ * full. */
+static void announce(struct announcement *announcement, const struct template *template, const void *values)
+{
+    struct writer before = announcement->writer;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        write_template_flowset(&announcement->writer, template);
+        if (values)
+            write_data_flowset(&announcement->writer, template, values);
+        if (!announcement->writer.overflow)
+            break;
+        announcement->writer = before;
+        send_announcement(announcement);
+        start_announcement(announcement);
+    }
+    announcement->count += values ? 2 : 1;
+}
+
+void packet_templates(struct packet *packet, const struct packet_totals *totals, struct instant now,
+                      packet_sink *sink, void *context)
+{
+    struct exporter_record record;
+    fill_exporter(packet, totals, &record);
+
+    struct announcement announcement = {.packet = packet,
+                                        .stamp = epoch_stamp(&packet->epoch, to_ms(now.wall_ns), 0),
+                                        .sink = sink,
+                                        .context = context};
+    start_announcement(&announcement);
+    for (unsigned i = 0; i < SHAPES; i++)
+        announce(&announcement, &packet->open[i].template, NULL);
+    for (unsigned i = 0; i < OPTIONS_TEMPLATES; i++)
+        announce(&announcement, &packet->options[i], &record);
+    send_announcement(&announcement);
+}
+
+void packet_set_sequence(uint8_t header[PACKET_HEADER_OCTETS], uint32_t sequence)
+{
+    be32 wire = htobe32(sequence);
+    memcpy(header + SEQUENCE_OFFSET, &wire, sizeof(wire));
+}
