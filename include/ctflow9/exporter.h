@@ -16,13 +16,16 @@ int exporter_open(struct exporter **exporter, const struct options *options, str
                   struct instant now);
 void exporter_close(struct exporter *exporter); /* NULL is fine */
 
-/* The time that flows are taken to have been read at, until it is given anew. */
+/* Before each drain: the time that its flows begin to wait at. */
 void exporter_begin(struct exporter *exporter, struct instant now);
 /* A ct_events_handler; context is the struct exporter. */
 void exporter_add(void *exporter, const struct flow *flow);
 
-/* Sends and writes what may leave. To be called after every drain and wait. */
-void exporter_run(struct exporter *exporter, struct instant now);
+/*
+ * Sends and writes what may leave. To be called after every drain and wait. 0, or -EPIPE when nobody is left
+ * to export to: there is no collector, and standard output's reader is gone.
+ */
+int exporter_run(struct exporter *exporter, struct instant now);
 void exporter_wants(const struct exporter *exporter, struct poll_set *set);
 
 /* Sends all that is held, waiting two seconds at most for slow takers; the rest is counted as dropped. */

@@ -39,12 +39,15 @@ int packet_open(struct packet **packet, const struct packet_config *config, stru
 void packet_close(struct packet *packet); /* NULL is fine; what is open is thrown away: flush first */
 
 /*
- * Gives the time that the flows added from now on were read at; no stamp of theirs is taken to be later.
- * Moves the epoch when it is time, after sealing what is open.
+ * Gives the time for the flows added from now on: their wait begins here. Moves the epoch when it is time,
+ * after sealing what is open.
  */
 void packet_begin(struct packet *packet, struct instant now);
 
-/* Adds a record for each direction that carried something. */
+/*
+ * Adds a record for each direction that carried something. stop_ns must not be later than the present, or the
+ * datagram's header says so too.
+ */
 void packet_add(struct packet *packet, const struct flow *flow);
 
 /* Seals what has waited long enough. */

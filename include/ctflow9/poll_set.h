@@ -3,6 +3,9 @@
 
 #include <poll.h>
 #include <stdint.h>
+#include <time.h>
+
+#include "ctflow9/instant.h"
 
 /*
  * What the loop waits for until its next turn. Before each wait every part adds the descriptors and the
@@ -36,4 +39,13 @@ static inline void poll_set_before(struct poll_set *set, uint64_t deadline_ns)
 {
     if (deadline_ns < set->deadline_ns)
         set->deadline_ns = deadline_ns;
+}
+
+/* Waits until a descriptor is ready, a signal arrives or the deadline is there; returns ppoll()'s result. */
+static inline int poll_set_wait(struct poll_set *set, uint64_t now_ns)
+{
+    uint64_t wait_ns = set->deadline_ns > now_ns ? set->deadline_ns - now_ns : 0;
+    const struct timespec timeout = {.tv_sec = (time_t)(wait_ns / NS_PER_S),
+                                     .tv_nsec = (long)(wait_ns % NS_PER_S)};
+    return ppoll(set->fds, set->count, set->deadline_ns == POLL_SET_NEVER ? NULL : &timeout, NULL);
 }

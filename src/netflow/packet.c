@@ -193,8 +193,8 @@ void packet_wants(const struct packet *packet, struct poll_set *set)
 /* What both directions share. Returns LAST as a wall-clock time. */
 static uint64_t fill_common(const struct packet *packet, const struct flow *flow, struct record *record)
 {
-    uint64_t stop_ns = flow->stop_ns < packet->now.wall_ns ? flow->stop_ns : packet->now.wall_ns;
-    uint64_t start_ns = flow->start_ns < stop_ns ? flow->start_ns : stop_ns;
+    uint64_t stop_ms = to_ms(flow->stop_ns);
+    uint64_t start_ms = to_ms(flow->start_ns < flow->stop_ns ? flow->start_ns : flow->stop_ns);
 
     record->protocol = flow->protocol;
     record->ip_version = flow->family == AF_INET6 ? 6 : 4;
@@ -202,15 +202,15 @@ static uint64_t fill_common(const struct packet *packet, const struct flow *flow
     record->flow_end_reason = flow->end_reason;
     record->ingress_interface = 0;
     record->egress_interface = 0;
-    record->first_switched_ms = htobe32(epoch_uptime_ms(&packet->epoch, to_ms(start_ns)));
-    record->last_switched_ms = htobe32(epoch_uptime_ms(&packet->epoch, to_ms(stop_ns)));
+    record->first_switched_ms = htobe32(epoch_uptime_ms(&packet->epoch, start_ms));
+    record->last_switched_ms = htobe32(epoch_uptime_ms(&packet->epoch, stop_ms));
     if (packet->fields_shape != 0) {
         record->mark = htobe64(flow->mark);
         record->vrf_id = htobe32(flow_zone(flow));
-        record->start_ms = htobe64(to_ms(start_ns));
-        record->end_ms = htobe64(to_ms(stop_ns));
+        record->start_ms = htobe64(start_ms);
+        record->end_ms = htobe64(stop_ms);
     }
-    return to_ms(stop_ns);
+    return stop_ms;
 }
 
 /* Both ends as the original direction saw them, and what they became. */
