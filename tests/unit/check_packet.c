@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <arpa/inet.h>
+#include <check.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "ctflow9/epoch.h"
+#include "ctflow9/options.h"
+#include "ctflow9/packet.h"
+#include "ctflow9/writer.h"
+
+#define NOW_S  UINT64_C(1790000000)
+#define NOW_NS (NOW_S * NS_PER_S + 250 * NS_PER_MS)
+#define DAY_NS (86400 * NS_PER_S)
+
+enum { DATAGRAMS_MAX = 512 };
+
+/* What the sink got, in order. */
+static struct sink {
+    unsigned count;
+    struct datagram {
+        uint8_t data[PACKET_OCTETS_MAX];
+        size_t octets;
+        unsigned records;
+    } datagrams[DATAGRAMS_MAX];
+} sink;
+
+static struct stats stats;
+static struct packet *packet;
+static struct packet_config config;
+static struct instant now;
+
+static void collect(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+{
+    struct sink *to = context;
+    ck_assert_uint_lt(to->count, DATAGRAMS_MAX);
+    struct datagram *got = &to->datagrams[to->count++];
+    memcpy(got->data, datagram, octets);
+    got->octets = octets;
+    got->records = records;
+}
+
+static void setup(void)
+{
+    sink.count = 0;
+    stats = (struct stats){0};
+    now = (struct instant){.wall_ns = NOW_NS, .monotonic_ns = 77 * NS_PER_S};
+    config = (struct packet_config){.source_id = 0xabcdef01,
+                                    .max_datagram = 1400,
+                                    .max_delay_ns = NS_PER_S,
+                                    .active_timeout_s = 60,
+                                    .idle_timeout_s = 15,
+                                    .stats = &stats};
+    packet = NULL;
+}
+
+static void teardown(void)
+{
+    packet_close(packet);
+}
+
+static void open_packet(void)
+{
+    ck_assert_int_eq(packet_open(&packet, &config, now, collect, &sink), 0);
+}
+
+static void advance(uint64_t ns)
+{
+    now.wall_ns += ns;
+    now.monotonic_ns += ns;
+}
+
+static uint64_t get(const uint8_t *at, size_t octets)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < octets; i++)
+        value = value << 8 | at[i];
+    return value;
+}
+
+static uint16_t count_of(const struct datagram *datagram)
+{
+    return (uint16_t)get(datagram->data + 2, 2);
+}
+
+static uint64_t uptime_of(const struct datagram *datagram)
+{
+    return get(datagram->data + 4, 4);
+}
+
+static uint64_t unix_secs_of(const struct datagram *datagram)
+{
+    return get(datagram->data + 8, 4);
+}
+
+static uint16_t template_of(const struct datagram *datagram)
+{
+    return (uint16_t)get(datagram->data + PACKET_HEADER_OCTETS, 2);
+}
+
+static const uint8_t *record_of(const struct datagram *datagram, size_t index, size_t record_octets)
+{
+    return datagram->data + PACKET_HEADER_OCTETS + 4 + index * record_octets;
+}
+
+/* SysUptime as a wall-clock time, by the datagram's own epoch. */
+static uint64_t wall_ms_of(const struct datagram *datagram, uint64_t sys_uptime_ms)
+{
+    return unix_secs_of(datagram) * 1000 - uptime_of(datagram) + sys_uptime_ms;
+}
+
+static struct flow udp_flow(void)
+{
+    struct flow flow = {.packets = {3, 2},
+                        .octets = {300, 0x0102030405060708},
+                        .start_ns = NOW_NS - 5 * NS_PER_S - 1,
+                        .stop_ns = NOW_NS - NS_PER_S,
+                        .mark = 0x1234,
+                        .zone = 7,
+                        .family = AF_INET,
+                        .protocol = IPPROTO_UDP,
+                        .end_reason = FLOW_END_IDLE_TIMEOUT,
+                        .has = FLOW_HAS_COUNTERS | FLOW_HAS_START | FLOW_HAS_STOP};
+    struct flow_tuple *original = &flow.tuple[FLOW_ORIGINAL], *reply = &flow.tuple[FLOW_REPLY];
+    original->src.v4 = reply->dst.v4 = inet_addr("10.0.0.1");
+    original->dst.v4 = reply->src.v4 = inet_addr("192.0.2.9");
+    original->src_port = reply->dst_port = htons(40000);
+    original->dst_port = reply->src_port = htons(53);
+    return flow;
+}
+
+static struct flow udp6_flow(void)
+{
+    struct flow flow = udp_flow();
+    struct flow_tuple *original = &flow.tuple[FLOW_ORIGINAL], *reply = &flow.tuple[FLOW_REPLY];
+    flow.family = AF_INET6;
+    ck_assert_int_eq(inet_pton(AF_INET6, "2001:db8::1", original->src.v6), 1);
+    ck_assert_int_eq(inet_pton(AF_INET6, "2001:db8:1::2", original->dst.v6), 1);
+    reply->src = original->dst;
+    reply->dst = original->src;
+    return flow;
+}
+
+/* Adds one flow and returns the one datagram that it makes. */
+static const struct datagram *export(const struct flow *flow)
+{
+    sink.count = 0;
+    packet_begin(packet, now);
+    packet_add(packet, flow);
+    packet_flush(packet, now);
+    ck_assert_uint_eq(sink.count, 1);
+    return &sink.datagrams[0];
+}
+
+START_TEST(header_and_ipv4_record_are_octet_exact)
+{
+    open_packet();
+    struct flow flow = udp_flow();
+    const struct datagram *datagram = export(&flow);
+    uint32_t first_ms = (uint32_t)(EPOCH_PAST_MS - 5001), last_ms = (uint32_t)(EPOCH_PAST_MS - 1000);
+    const uint8_t original[40] = {10, 0, 0, 1, 192, 0, 2, 9, 0x9c, 0x40, 0, 53,   17, 4, 0, 1, 0, 0, 0, 0,
+                                  0,  0, 0, 0, 0,   0, 0, 0, 0,    0,    1, 0x2c, 0,  0, 0, 0, 0, 0, 0, 3};
+    const uint8_t reply[40] = {192, 0, 2, 9, 10, 0, 0, 1, 0, 53, 0x9c, 0x40, 17, 4, 0, 1, 0, 0, 0, 0,
+                               0,   0, 0, 0, 1,  2, 3, 4, 5, 6,  7,    8,    0,  0, 0, 0, 0, 0, 0, 2};
+
+    uint8_t want[PACKET_HEADER_OCTETS + 4 + 2 * 48];
+    struct writer writer = writer_on(want, sizeof(want));
+    writer_put_u16(&writer, 9);
+    writer_put_u16(&writer, 2);
+    writer_put_u32(&writer, (uint32_t)(EPOCH_PAST_MS + 750)); /* the next whole second is 750 ms away */
+    writer_put_u32(&writer, 1790000001);
+    writer_put_u32(&writer, 0);
+    writer_put_u32(&writer, 0xabcdef01);
+    writer_put_u16(&writer, 256);
+    writer_put_u16(&writer, 100);
+    writer_put(&writer, original, sizeof(original));
+    writer_put_u32(&writer, first_ms);
+    writer_put_u32(&writer, last_ms);
+    writer_put(&writer, reply, sizeof(reply));
+    writer_put_u32(&writer, first_ms);
+    writer_put_u32(&writer, last_ms);
+    ck_assert_uint_eq(datagram->octets, sizeof(want));
+    ck_assert_mem_eq(datagram->data, want, sizeof(want));
+    ck_assert_uint_eq(datagram->records, 2);
+    ck_assert_uint_eq(stats.records, 2);
+    ck_assert_uint_eq(stats.datagrams, 1);
+}
+END_TEST
+
+START_TEST(ipv6_record_is_octet_exact)
+{
+    open_packet();
+    struct flow flow = udp6_flow();
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(template_of(datagram), 257);
+    const uint8_t *original = record_of(datagram, 0, 72), *reply = record_of(datagram, 1, 72);
+    ck_assert_mem_eq(original, flow.tuple[FLOW_ORIGINAL].src.v6, 16);
+    ck_assert_mem_eq(original + 16, flow.tuple[FLOW_ORIGINAL].dst.v6, 16);
+    ck_assert_uint_eq(get(original + 32, 2), 40000);
+    ck_assert_uint_eq(original[37], 6);
+    ck_assert_mem_eq(reply, flow.tuple[FLOW_ORIGINAL].dst.v6, 16);
+    ck_assert_mem_eq(reply + 16, flow.tuple[FLOW_ORIGINAL].src.v6, 16);
+    ck_assert_uint_eq(get(reply + 32, 2), 53);
+}
+END_TEST
+
+/* A host behind source NAT: both records carry its own address, and the public one in 225 to 228. */
+START_TEST(source_nat_is_mirrored)
+{
+    open_packet();
+    struct flow flow = udp_flow();
+    flow.tuple[FLOW_REPLY].dst.v4 = inet_addr("203.0.113.5");
+    flow.tuple[FLOW_REPLY].dst_port = htons(50000);
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(template_of(datagram), 258);
+    const uint8_t *original = record_of(datagram, 0, 60), *reply = record_of(datagram, 1, 60);
+    ck_assert_uint_eq(get(original, 4), 0x0a000001);
+    ck_assert_uint_eq(get(original + 4, 4), 0xc0000209);
+    ck_assert_uint_eq(get(original + 48, 4), 0xcb007105); /* 225 */
+    ck_assert_uint_eq(get(original + 52, 4), 0xc0000209); /* 226 */
+    ck_assert_uint_eq(get(original + 56, 2), 50000);      /* 227 */
+    ck_assert_uint_eq(get(original + 58, 2), 53);         /* 228 */
+    ck_assert_uint_eq(get(reply, 4), 0xc0000209);
+    ck_assert_uint_eq(get(reply + 4, 4), 0x0a000001);
+    ck_assert_uint_eq(get(reply + 48, 4), 0xc0000209);
+    ck_assert_uint_eq(get(reply + 52, 4), 0xcb007105);
+    ck_assert_uint_eq(get(reply + 56, 2), 53);
+    ck_assert_uint_eq(get(reply + 58, 2), 50000);
+}
+END_TEST
+
+START_TEST(destination_nat6_is_mirrored)
+{
+    open_packet();
+    struct flow flow = udp6_flow();
+    union flow_address inner;
+    ck_assert_int_eq(inet_pton(AF_INET6, "fd00::80", inner.v6), 1);
+    flow.tuple[FLOW_REPLY].src = inner;
+    flow.tuple[FLOW_REPLY].src_port = htons(5353);
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(template_of(datagram), 259);
+    const uint8_t *original = record_of(datagram, 0, 108), *reply = record_of(datagram, 1, 108);
+    ck_assert_mem_eq(original + 16, flow.tuple[FLOW_ORIGINAL].dst.v6, 16);
+    ck_assert_mem_eq(original + 72, flow.tuple[FLOW_ORIGINAL].src.v6, 16);
+    ck_assert_mem_eq(original + 88, inner.v6, 16);
+    ck_assert_uint_eq(get(original + 104, 2), 40000);
+    ck_assert_uint_eq(get(original + 106, 2), 5353);
+    ck_assert_mem_eq(reply, flow.tuple[FLOW_ORIGINAL].dst.v6, 16);
+    ck_assert_mem_eq(reply + 72, inner.v6, 16);
+    ck_assert_mem_eq(reply + 88, flow.tuple[FLOW_ORIGINAL].src.v6, 16);
+    ck_assert_uint_eq(get(reply + 104, 2), 5353);
+    ck_assert_uint_eq(get(reply + 106, 2), 40000);
+}
+END_TEST
+
+START_TEST(icmp_has_its_own_type_and_code_in_each_direction)
+{
+    open_packet();
+    struct flow flow = udp_flow();
+    flow.protocol = IPPROTO_ICMP;
+    for (int i = 0; i < 2; i++)
+        flow.tuple[i].src_port = flow.tuple[i].dst_port = 0;
+    flow.tuple[FLOW_ORIGINAL].icmp_type = 8;
+    flow.tuple[FLOW_ORIGINAL].icmp_code = 1;
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(template_of(datagram), 260);
+    const uint8_t *original = record_of(datagram, 0, 50), *reply = record_of(datagram, 1, 50);
+    ck_assert_uint_eq(get(original + 8, 2), 0);
+    ck_assert_uint_eq(get(original + 10, 2), 0x0801);
+    ck_assert_uint_eq(get(original + 48, 2), 0x0801);
+    ck_assert_uint_eq(get(reply + 8, 2), 0);
+    ck_assert_uint_eq(get(reply + 10, 2), 0);
+    ck_assert_uint_eq(get(reply + 48, 2), 0);
+
+    flow = udp6_flow();
+    flow.protocol = IPPROTO_ICMPV6;
+    for (int i = 0; i < 2; i++)
+        flow.tuple[i].src_port = flow.tuple[i].dst_port = 0;
+    flow.tuple[FLOW_ORIGINAL].icmp_type = 128;
+    flow.tuple[FLOW_REPLY].icmp_type = 129;
+    datagram = export(&flow);
+    ck_assert_uint_eq(template_of(datagram), 261);
+    ck_assert_uint_eq(get(record_of(datagram, 0, 74) + 34, 2), 0x8000);
+    ck_assert_uint_eq(get(record_of(datagram, 0, 74) + 72, 2), 0x8000);
+    ck_assert_uint_eq(get(record_of(datagram, 1, 74) + 34, 2), 0x8100);
+    ck_assert_uint_eq(get(record_of(datagram, 1, 74) + 72, 2), 0x8100);
+}
+END_TEST
+
+START_TEST(a_direction_without_packets_makes_no_record)
+{
+    open_packet();
+    struct flow flow = udp_flow();
+    flow.packets[FLOW_REPLY] = flow.octets[FLOW_REPLY] = 0;
+    ck_assert_uint_eq(export(&flow)->records, 1);
+
+    flow = udp_flow();
+    flow.packets[FLOW_ORIGINAL] = 0;
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(datagram->records, 1);
+    ck_assert_uint_eq(get(record_of(datagram, 0, 48), 4), 0xc0000209);
+
+    flow.packets[FLOW_REPLY] = 0;
+    sink.count = 0;
+    packet_add(packet, &flow);
+    packet_flush(packet, now);
+    ck_assert_uint_eq(sink.count, 0);
+}
+END_TEST
+
+START_TEST(without_counters_the_status_tells_of_the_reply)
+{
+    open_packet();
+    struct flow flow = udp_flow();
+    memset(flow.packets, 0, sizeof(flow.packets));
+    memset(flow.octets, 0, sizeof(flow.octets));
+    flow.has &= (uint16_t)~FLOW_HAS_COUNTERS;
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(template_of(datagram), 288);
+    ck_assert_uint_eq(datagram->records, 1);
+    flow.status = IPS_SEEN_REPLY;
+    ck_assert_uint_eq(export(&flow)->records, 2);
+}
+END_TEST
+
+START_TEST(optional_elements_follow)
+{
+    config.fields = OPTIONS_FIELD_MARK | OPTIONS_FIELD_ZONE | OPTIONS_FIELD_TIMES;
+    open_packet();
+    struct flow flow = udp_flow();
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(template_of(datagram), 256 + 64 + 128 + 256);
+    const uint8_t *record = record_of(datagram, 0, 76);
+    ck_assert_uint_eq(get(record + 48, 8), 0x1234);
+    ck_assert_uint_eq(get(record + 56, 4), 7);
+    ck_assert_uint_eq(get(record + 60, 8), (NOW_NS - 5 * NS_PER_S - 1) / NS_PER_MS);
+    ck_assert_uint_eq(get(record + 68, 8), (NOW_NS - NS_PER_S) / NS_PER_MS);
+}
+END_TEST
+
+/* Each datagram: not over the limit, padded to 4 octets with zeros, Count and length true. */
+START_TEST(datagrams_are_filled_to_the_limit_and_padded)
+{
+    static const uint32_t limits[] = {512, 513, 515, 1399, 1400, 1401, 8972};
+    config.max_datagram = limits[_i];
+    open_packet();
+    struct flow flow = udp_flow();
+    flow.protocol = IPPROTO_ICMP; /* 50 octets: not a multiple of 4 */
+    unsigned records = 0, added = 0;
+    packet_begin(packet, now);
+    while (sink.count < 3) {
+        packet_add(packet, &flow);
+        added += 2;
+    }
+    packet_flush(packet, now);
+    for (unsigned i = 0; i < sink.count; i++) {
+        const struct datagram *datagram = &sink.datagrams[i];
+        size_t used = PACKET_HEADER_OCTETS + 4 + datagram->records * 50U;
+        ck_assert_uint_le(datagram->octets, config.max_datagram);
+        ck_assert_uint_eq(datagram->octets % 4, 0);
+        ck_assert_uint_lt(datagram->octets - used, 4);
+        ck_assert_uint_eq(count_of(datagram), datagram->records);
+        ck_assert_uint_eq(get(datagram->data + 22, 2), datagram->octets - PACKET_HEADER_OCTETS);
+        for (size_t at = used; at < datagram->octets; at++)
+            ck_assert_uint_eq(datagram->data[at], 0);
+        if (i < 3)
+            ck_assert_uint_lt((config.max_datagram & ~3U) - used, 50);
+        records += datagram->records;
+    }
+    ck_assert_uint_eq(records, added);
+}
+END_TEST
+
+START_TEST(a_partial_datagram_leaves_after_max_delay)
+{
+    open_packet();
+    struct flow flow = udp_flow(), flow6 = udp6_flow();
+    struct poll_set set;
+    poll_set_clear(&set);
+    packet_wants(packet, &set);
+    ck_assert_uint_eq(set.deadline_ns, POLL_SET_NEVER);
+
+    packet_begin(packet, now);
+    packet_add(packet, &flow);
+    uint64_t due_ns = now.monotonic_ns + NS_PER_S;
+    advance(400 * NS_PER_MS);
+    packet_begin(packet, now);
+    packet_add(packet, &flow6);
+    packet_add(packet, &flow); /* the oldest record counts */
+    packet_wants(packet, &set);
+    ck_assert_uint_eq(set.deadline_ns, due_ns);
+
+    advance(599 * NS_PER_MS);
+    packet_run(packet, now);
+    ck_assert_uint_eq(sink.count, 0);
+    advance(NS_PER_MS);
+    packet_run(packet, now);
+    ck_assert_uint_eq(sink.count, 1);
+    ck_assert_uint_eq(template_of(&sink.datagrams[0]), 256);
+    ck_assert_uint_eq(sink.datagrams[0].records, 4);
+    advance(400 * NS_PER_MS);
+    packet_run(packet, now);
+    ck_assert_uint_eq(sink.count, 2);
+    ck_assert_uint_eq(template_of(&sink.datagrams[1]), 257);
+    poll_set_clear(&set);
+    packet_wants(packet, &set);
+    ck_assert_uint_eq(set.deadline_ns, POLL_SET_NEVER);
+}
+END_TEST
+
+/* FIRST and LAST, read as collectors read them, are the flow's own stamps for as long as ctflow9 may run. */
+START_TEST(stamps_stay_exact_through_60_days)
+{
+    open_packet();
+    for (unsigned hour = 0; hour < 60 * 24; hour++) {
+        struct flow flow = udp_flow();
+        flow.stop_ns = now.wall_ns - hour * 977;
+        flow.start_ns = flow.stop_ns - (hour % 100) * 3600 * NS_PER_S;
+        const struct datagram *datagram = export(&flow);
+        const uint8_t *record = record_of(datagram, 0, 48);
+        uint64_t first_ms = get(record + 40, 4), last_ms = get(record + 44, 4);
+        ck_assert_uint_eq(wall_ms_of(datagram, first_ms), flow.start_ns / NS_PER_MS);
+        ck_assert_uint_eq(wall_ms_of(datagram, last_ms), flow.stop_ns / NS_PER_MS);
+        ck_assert_uint_le(last_ms, uptime_of(datagram));
+        ck_assert_uint_ge(unix_secs_of(datagram) * NS_PER_S, now.wall_ns);
+        ck_assert_uint_lt(unix_secs_of(datagram) * NS_PER_S, now.wall_ns + NS_PER_S);
+        advance(3600 * NS_PER_S + 12345678);
+    }
+}
+END_TEST
+
+/* A datagram that is open while the epoch moves is sealed with the epoch that its records are counted from.
+ */
+START_TEST(moving_the_epoch_seals_what_is_open)
+{
+    open_packet();
+    struct flow flow = udp_flow();
+    packet_begin(packet, now);
+    packet_add(packet, &flow);
+    advance(20 * DAY_NS);
+    packet_begin(packet, now);
+    ck_assert_uint_eq(sink.count, 1);
+    const struct datagram *datagram = &sink.datagrams[0];
+    ck_assert_uint_eq(wall_ms_of(datagram, get(record_of(datagram, 0, 48) + 44, 4)),
+                      flow.stop_ns / NS_PER_MS);
+}
+END_TEST
+
+START_TEST(clock_steps_never_put_last_behind_the_header)
+{
+    static const int64_t steps_s[] = {-1, -3600, -86400 * 11, -86400 * 1000, 3600, 86400 * 14, 86400 * 4000};
+    open_packet();
+    struct flow flow = udp_flow();
+    packet_begin(packet, now);
+    packet_add(packet, &flow);
+    now.wall_ns += (uint64_t)(steps_s[_i] * (int64_t)NS_PER_S);
+    packet_begin(packet, now);
+    struct flow later = udp_flow();
+    later.start_ns = later.stop_ns = now.wall_ns;
+    packet_add(packet, &later);
+    packet_flush(packet, now);
+    unsigned records = 0;
+    for (unsigned i = 0; i < sink.count; i++) {
+        const struct datagram *datagram = &sink.datagrams[i];
+        for (unsigned r = 0; r < datagram->records; r++, records++) {
+            const uint8_t *record = record_of(datagram, r, 48);
+            const struct flow *of = records < 2 ? &flow : &later;
+            ck_assert_uint_le(get(record + 44, 4), uptime_of(datagram));
+            ck_assert_uint_eq(wall_ms_of(datagram, get(record + 44, 4)), of->stop_ns / NS_PER_MS);
+        }
+    }
+    ck_assert_uint_eq(records, 4);
+}
+END_TEST
+
+START_TEST(forged_stamps_are_clamped)
+{
+    open_packet();
+    struct flow flow = udp_flow();
+    flow.start_ns = 0; /* long before the epoch */
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(get(record_of(datagram, 0, 48) + 40, 4), 0);
+
+    flow.start_ns = flow.stop_ns + 1000 * NS_PER_S; /* start after stop */
+    datagram = export(&flow);
+    ck_assert_uint_eq(get(record_of(datagram, 0, 48) + 40, 4), get(record_of(datagram, 0, 48) + 44, 4));
+
+    flow.start_ns = flow.stop_ns = UINT64_MAX; /* far beyond the epoch */
+    datagram = export(&flow);
+    ck_assert_uint_le(get(record_of(datagram, 0, 48) + 44, 4), uptime_of(datagram));
+    ck_assert_uint_le(uptime_of(datagram), EPOCH_MAX_MS + 1000);
+}
+END_TEST
+
+/* Walks all FlowSets of the template datagrams; returns how many templates and how many options records there
+ * are. */
+static void count_announced(unsigned *templates, unsigned *options_templates, unsigned *options_records)
+{
+    *templates = *options_templates = *options_records = 0;
+    for (unsigned i = 0; i < sink.count; i++) {
+        const struct datagram *datagram = &sink.datagrams[i];
+        unsigned count = 0;
+        ck_assert_uint_eq(datagram->records, 0);
+        ck_assert_uint_le(datagram->octets, config.max_datagram);
+        size_t at = PACKET_HEADER_OCTETS;
+        while (at < datagram->octets) {
+            uint64_t id = get(datagram->data + at, 2), octets = get(datagram->data + at + 2, 2);
+            ck_assert_uint_ge(octets, 8);
+            if (id == 0) {
+                ck_assert_uint_eq(octets,
+                                  8 + get(datagram->data + at + 6, 2) * 4); /* one template, no padding */
+                ++*templates;
+            } else if (id == 1) {
+                uint64_t fields = get(datagram->data + at + 6, 2) + get(datagram->data + at + 8, 2);
+                ck_assert_uint_eq(octets, 10 + fields);
+                ++*options_templates;
+            } else {
+                ck_assert_uint_eq(octets % 4, 0);
+                ++*options_records;
+            }
+            at += octets;
+            count++;
+        }
+        ck_assert_uint_eq(at, datagram->octets);
+        ck_assert_uint_eq(count_of(datagram), count);
+    }
+}
+
+START_TEST(templates_fit_one_datagram_and_tell_everything)
+{
+    open_packet();
+    const struct packet_totals totals = {
+        .octets = 1234567, .datagrams = 890, .records = 4242, .records_dropped = 17};
+    packet_templates(packet, &totals, now, collect, &sink);
+    ck_assert_uint_eq(sink.count, 1);
+    unsigned templates, options_templates, options_records;
+    count_announced(&templates, &options_templates, &options_records);
+    ck_assert_uint_eq(templates, 16);
+    ck_assert_uint_eq(options_templates, 3);
+    ck_assert_uint_eq(options_records, 3);
+
+    const struct datagram *datagram = &sink.datagrams[0];
+    for (size_t at = PACKET_HEADER_OCTETS; at < datagram->octets; at += get(datagram->data + at + 2, 2)) {
+        const uint8_t *data = datagram->data + at + 4;
+        switch (get(datagram->data + at, 2)) {
+        case 270:
+            ck_assert_mem_eq(data, "\0\0\0\0\0\0\0\1\1\0\0\0", 12);
+            break;
+        case 273:
+            ck_assert_uint_eq(get(data + 4, 8), 1234567);
+            ck_assert_uint_eq(get(data + 12, 8), 890);
+            ck_assert_uint_eq(get(data + 20, 8), 4242);
+            ck_assert_uint_eq(get(data + 28, 2), 60);
+            ck_assert_uint_eq(get(data + 30, 2), 15);
+            break;
+        case 274:
+            ck_assert_uint_eq(get(data + 4, 8), 17);
+            break;
+        }
+    }
+}
+END_TEST
+
+START_TEST(templates_are_split_when_datagrams_are_small)
+{
+    config.max_datagram = PACKET_OCTETS_MIN;
+    config.fields = OPTIONS_FIELD_MARK | OPTIONS_FIELD_ZONE | OPTIONS_FIELD_TIMES;
+    open_packet();
+    packet_templates(packet, &(struct packet_totals){0}, now, collect, &sink);
+    ck_assert_uint_ge(sink.count, 3);
+    unsigned templates, options_templates, options_records;
+    count_announced(&templates, &options_templates, &options_records);
+    ck_assert_uint_eq(templates, 16);
+    ck_assert_uint_eq(options_templates, 3);
+    ck_assert_uint_eq(options_records, 3);
+}
+END_TEST
+
+/* Every shape that a flow can have is announced before. */
+START_TEST(every_data_template_was_announced)
+{
+    open_packet();
+    packet_templates(packet, &(struct packet_totals){0}, now, collect, &sink);
+    bool announced[65536] = {false};
+    const struct datagram *datagram = &sink.datagrams[0];
+    for (size_t at = PACKET_HEADER_OCTETS; at < datagram->octets; at += get(datagram->data + at + 2, 2))
+        if (get(datagram->data + at, 2) == 0)
+            announced[get(datagram->data + at + 4, 2)] = true;
+    for (unsigned i = 0; i < 16; i++) {
+        struct flow flow = i & 1 ? udp6_flow() : udp_flow();
+        if (i & 2)
+            flow.tuple[FLOW_REPLY].dst.v6[3] ^= 1;
+        if (i & 4)
+            flow.protocol = i & 1 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+        if (i & 8)
+            flow.has &= (uint16_t)~FLOW_HAS_COUNTERS;
+        uint16_t id = template_of(export(&flow));
+        ck_assert(announced[id]);
+        announced[id] = false; /* each its own */
+    }
+}
+END_TEST
+
+START_TEST(sequence_is_set_and_nothing_else)
+{
+    uint8_t header[PACKET_HEADER_OCTETS] = {0};
+    packet_set_sequence(header, 0x01020304);
+    const uint8_t want[PACKET_HEADER_OCTETS] = {[12] = 1, 2, 3, 4};
+    ck_assert_mem_eq(header, want, sizeof(want));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("packet");
+    TCase *tests = tcase_create("packet");
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, header_and_ipv4_record_are_octet_exact);
+    tcase_add_test(tests, ipv6_record_is_octet_exact);
+    tcase_add_test(tests, source_nat_is_mirrored);
+    tcase_add_test(tests, destination_nat6_is_mirrored);
+    tcase_add_test(tests, icmp_has_its_own_type_and_code_in_each_direction);
+    tcase_add_test(tests, a_direction_without_packets_makes_no_record);
+    tcase_add_test(tests, without_counters_the_status_tells_of_the_reply);
+    tcase_add_test(tests, optional_elements_follow);
+    tcase_add_loop_test(tests, datagrams_are_filled_to_the_limit_and_padded, 0, 7);
+    tcase_add_test(tests, a_partial_datagram_leaves_after_max_delay);
+    tcase_add_test(tests, stamps_stay_exact_through_60_days);
+    tcase_add_test(tests, moving_the_epoch_seals_what_is_open);
+    tcase_add_loop_test(tests, clock_steps_never_put_last_behind_the_header, 0, 7);
+    tcase_add_test(tests, forged_stamps_are_clamped);
+    tcase_add_test(tests, templates_fit_one_datagram_and_tell_everything);
+    tcase_add_test(tests, templates_are_split_when_datagrams_are_small);
+    tcase_add_test(tests, every_data_template_was_announced);
+    tcase_add_test(tests, sequence_is_set_and_nothing_else);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
