@@ -25,26 +25,33 @@ int64_t netlink_socket_set_rcvbuf(int fd, uint64_t octets);
 
 /*
  * Reliable: a multicast event that does not fit is kept by the kernel and sent again
- * (NETLINK_BROADCAST_ERROR). In both modes an overrun is not reported as ENOBUFS (NETLINK_NO_ENOBUFS) but
- * counted, see netlink_socket_drops(). 0 or -errno.
+ * (NETLINK_BROADCAST_ERROR). In both modes an overrun is not reported as ENOBUFS but counted, see
+ * netlink_socket_drops(): without NETLINK_NO_ENOBUFS the kernel drops every event from the first overrun
+ * until the queue has been read empty (NETLINK_S_CONGESTED in net/netlink/af_netlink.c), and counts no
+ * better. 0 or -errno.
  */
 int netlink_socket_set_reliable(int fd, bool reliable);
 
-/* Datagrams that did not fit into the receive buffer since the socket was opened (SO_MEMINFO); wraps. 0 or
- * -errno. */
+/*
+ * Datagrams that did not fit into the receive buffer since the socket was opened (SO_MEMINFO); wraps. What a
+ * filter holds back is not counted. 0 or -errno.
+ */
 int netlink_socket_drops(int fd, uint32_t *drops);
 
-/* Lets pass only events of connections whose mark matches; one without CTA_MARK has mark 0. Before joining a
- * group. 0 or -errno. */
+/*
+ * Lets pass only events of connections with (mark & mask) == value; one without CTA_MARK has mark 0. Before
+ * joining a group. 0 or -errno.
+ */
 int netlink_socket_filter_mark(int fd, const struct mark_option *mark);
 
-/* Joins one multicast group, NFNLGRP_* of linux/netfilter/nfnetlink.h. 0 or -errno. */
+/* Joins or leaves one multicast group, NFNLGRP_* of linux/netfilter/nfnetlink.h. 0 or -errno. */
 int netlink_socket_join(int fd, unsigned group);
+int netlink_socket_leave(int fd, unsigned group);
 
 /*
  * Sends one request on a socket that has no filter and is in no group, and waits for the answer, one second
- * at most. The request's sequence number, port id and NLM_F_ACK are set here. on_message (may be NULL) is
- * called for every message of the answer. Returns 0, the kernel's -errno, or -ETIMEDOUT.
+ * at most. The request's sequence number, NLM_F_REQUEST and NLM_F_ACK are set here. on_message (may be NULL)
+ * is called for every message of the answer. Returns 0, the kernel's -errno, or -ETIMEDOUT.
  */
 typedef void netlink_socket_on_message(void *context, const struct nlmsghdr *message);
 int netlink_socket_request(int fd, struct nlmsghdr *request, netlink_socket_on_message *on_message,

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/netlink_socket.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <limits.h>
+#include <linux/filter.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/sock_diag.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ctflow9/instant.h"
+
+/* The kernel's answers, dumps included, fit: it makes them no longer than NLMSG_GOODSIZE, 8 KiB at most. */
+enum { ANSWER_OCTETS = 16384, ANSWER_GOES_ON = 1 };
+
+static int set_option(int fd, int level, int name, int value)
+{
+    return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
+}
+
+int netlink_socket_open(void)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_NETFILTER);
+    if (fd < 0)
+        return -errno;
+    const struct sockaddr_nl any_port = {.nl_family = AF_NETLINK};
+    if (bind(fd, (const struct sockaddr *)&any_port, sizeof(any_port)) != 0) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
+int64_t netlink_socket_set_rcvbuf(int fd, uint64_t octets)
+{
+    int asked = octets > INT_MAX / 2 ? INT_MAX / 2 : (int)octets;
+    int error = set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, asked);
+    if (error == -EPERM)
+        error = set_option(fd, SOL_SOCKET, SO_RCVBUF, asked);
+    if (error != 0)
+        return error;
+
+    int doubled;
+    socklen_t size = sizeof(doubled);
+    if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &doubled, &size) != 0)
+        return -errno;
+    return doubled / 2;
+}
+
+int netlink_socket_set_reliable(int fd, bool reliable)
+{
+    int error = set_option(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
+    return error != 0 ? error : set_option(fd, SOL_NETLINK, NETLINK_BROADCAST_ERROR, reliable);
+}
+
+int netlink_socket_drops(int fd, uint32_t *drops)
+{
+    uint32_t meminfo[SK_MEMINFO_VARS];
+    socklen_t size = sizeof(meminfo);
+    if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, meminfo, &size) != 0)
+        return -errno;
+    *drops = meminfo[SK_MEMINFO_DROPS];
+    return 0;
+}
+
+int netlink_socket_filter_mark(int fd, const struct mark_option *mark)
+{
+    /* SKF_AD_NLATTR: A = offset of the first attribute of type X at or behind offset A, 0 when there is none;
+     * that 0 serves as the mark. Loads of words convert from network byte order, the order of CTA_MARK. */
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_IMM, NLMSG_HDRLEN + sizeof(struct nfgenmsg)),
+        BPF_STMT(BPF_LDX | BPF_IMM, CTA_MARK),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_NLATTR)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 2, 0),
+        BPF_STMT(BPF_MISC | BPF_TAX, 0),
+        BPF_STMT(BPF_LD | BPF_W | BPF_IND, sizeof(struct nlattr)),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mark->mask),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, mark->value, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    const struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0 ? 0 : -errno;
+}
+
+int netlink_socket_join(int fd, unsigned group)
+{
+    return set_option(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, (int)group);
+}
+
+int netlink_socket_leave(int fd, unsigned group)
+{
+    return set_option(fd, SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, (int)group);
+}
+
+/* ANSWER_GOES_ON, or the end of the answer: 0 or -errno. */
+static int read_answer(const void *datagram, int octets, uint32_t sequence,
+                       netlink_socket_on_message *on_message, void *context)
+{
+    for (const struct nlmsghdr *message = datagram; mnl_nlmsg_ok(message, octets);
+         message = mnl_nlmsg_next(message, &octets)) {
+        if (message->nlmsg_seq != sequence)
+            continue;
+        if (message->nlmsg_type == NLMSG_ERROR || message->nlmsg_type == NLMSG_DONE) {
+            if (mnl_nlmsg_get_payload_len(message) < sizeof(int))
+                return -EBADMSG;
+            return *(const int *)mnl_nlmsg_get_payload(message);
+        }
+        if (on_message != NULL)
+            on_message(context, message);
+    }
+    return ANSWER_GOES_ON;
+}
+
+/* One datagram of the kernel's: its octets, 0 when it is another program's, or -errno. */
+static int receive_answer(int fd, void *buffer, uint64_t deadline_ns)
+{
+    uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+    int wait_ms = now_ns < deadline_ns ? (int)((deadline_ns - now_ns) / NS_PER_MS) + 1 : 0;
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    int ready = poll(&poll_fd, 1, wait_ms);
+    if (ready <= 0)
+        return ready == 0 ? -ETIMEDOUT : -errno;
+
+    struct sockaddr_nl source = {0};
+    socklen_t source_size = sizeof(source);
+    ssize_t octets = recvfrom(fd, buffer, ANSWER_OCTETS, MSG_TRUNC, (struct sockaddr *)&source, &source_size);
+    if (octets < 0)
+        return -errno;
+    if (source.nl_pid != 0)
+        return 0;
+    return octets > ANSWER_OCTETS ? -EMSGSIZE : (int)octets;
+}
+
+int netlink_socket_request(int fd, struct nlmsghdr *request, netlink_socket_on_message *on_message,
+                           void *context)
+{
+    uint64_t start_ns = instant_read_clock(CLOCK_MONOTONIC);
+    /* A late answer to an earlier request that was given up on must not pass for this one's. */
+    request->nlmsg_seq = (uint32_t)(start_ns / NS_PER_US);
+    request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+    const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    if (sendto(fd, request, request->nlmsg_len, 0, (const struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+        return -errno;
+
+    _Alignas(struct nlmsghdr) uint8_t answer[ANSWER_OCTETS];
+    for (;;) {
+        int octets = receive_answer(fd, answer, start_ns + NS_PER_S);
+        if (octets == -EINTR || octets == -EAGAIN)
+            continue;
+        if (octets < 0)
+            return octets;
+        int outcome = read_answer(answer, octets, request->nlmsg_seq, on_message, context);
+        if (outcome != ANSWER_GOES_ON)
+            return outcome;
+    }
+}
