@@ -8,6 +8,11 @@
 /* A way to receive datagrams from a netlink socket, many at a time. One thread owns it. */
 struct rx;
 
+enum {
+    RX_BATCH = 64,           /* messages taken at once, at most */
+    RX_MESSAGE_OCTETS = 2048 /* a buffer; conntrack events have 220-260 octets, 700 with every attribute */
+};
+
 struct rx_message {
     const void *data; /* aligned for struct nlmsghdr; valid until the next rx_receive() */
     uint32_t octets;
@@ -20,8 +25,7 @@ int rx_open(struct rx **rx, int fd);
 void rx_close(struct rx *rx); /* NULL is fine */
 
 /*
- * Takes what waits on the socket, up to one batch; never blocks. Returns how many messages (0 = the socket is
- * empty), or -errno: -ENOBUFS says that the kernel dropped events since the last call; the next call reads
- * on.
+ * Takes what waits on the socket, at most limit messages and at most RX_BATCH; never blocks. Returns how
+ * many, or -errno. Fewer than were to be had: the socket is empty.
  */
-int rx_receive(struct rx *rx, const struct rx_message **messages);
+int rx_receive(struct rx *rx, unsigned limit, const struct rx_message **messages);
