@@ -5,14 +5,20 @@
 
 /*
  * Messages for people, one line each, to standard error. Under systemd (JOURNAL_STREAM names standard error)
- * each line starts with its priority as <N>, see sd-daemon(3); elsewhere errors and warnings start with that
- * word. Nothing here may be called per event.
+ * each line starts with its priority as <N>, see sd-daemon(3); elsewhere with "ctflow9: ", and errors and
+ * warnings then with that word. Nothing here may be called per event.
+ *
+ * A line is one write(2) and never waits: when standard error takes nothing, the line is lost, and a line in
+ * its place says how many were. A line longer than LOG_LINE_MAX is cut. errno stays as it was. Safe from
+ * every thread once log_init() has returned.
  */
+enum { LOG_LINE_MAX = 1024 };
+
 void log_init(bool verbose);
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2))); /* only with --verbose */
 
-/* Appends ": " and errno's text, unless errno is 0; leaves errno as it was. */
+/* Appends ": " and errno's text, unless errno is 0. */
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));

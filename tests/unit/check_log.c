@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/log.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Standard error is a pipe, whose other end is read here. Each test is a process of its own. */
+static int reader;
+static char text[1 << 17];
+
+static void setup(void)
+{
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    ck_assert_int_eq(close(ends[1]), 0);
+    reader = ends[0];
+    ck_assert_int_eq(fcntl(reader, F_SETFL, O_NONBLOCK), 0);
+    unsetenv("JOURNAL_STREAM");
+    errno = 0;
+}
+
+/* What was written since; nothing blocks, so it is all there. */
+static const char *written(void)
+{
+    ssize_t octets = read(reader, text, sizeof(text) - 1);
+    text[octets > 0 ? octets : 0] = '\0';
+    return text;
+}
+
+START_TEST(lines_for_people)
+{
+    log_init(false);
+    log_error("no %s", "way");
+    ck_assert_str_eq(written(), "ctflow9: error: no way\n");
+    log_info("%d flows", 5);
+    ck_assert_str_eq(written(), "ctflow9: 5 flows\n");
+    log_debug("not shown");
+    ck_assert_str_eq(written(), "");
+    log_init(true);
+    log_debug("shown");
+    ck_assert_str_eq(written(), "ctflow9: shown\n");
+}
+END_TEST
+
+START_TEST(warnings_tell_errno_and_keep_it)
+{
+    log_init(false);
+    errno = ENOENT;
+    log_warn("/x");
+    ck_assert_int_eq(errno, ENOENT);
+    ck_assert_str_eq(written(), "ctflow9: warning: /x: No such file or directory\n");
+    errno = 0;
+    log_warn("plain");
+    ck_assert_int_eq(errno, 0);
+    ck_assert_str_eq(written(), "ctflow9: warning: plain\n");
+}
+END_TEST
+
+START_TEST(priorities_for_the_journal)
+{
+    struct stat status;
+    char stream[64];
+    ck_assert_int_eq(fstat(STDERR_FILENO, &status), 0);
+    snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)status.st_dev,
+             (unsigned long long)status.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_init(true);
+    log_error("e");
+    log_warn("w");
+    log_info("i");
+    log_debug("d");
+    ck_assert_str_eq(written(), "<3>e\n<4>w\n<6>i\n<7>d\n");
+
+    /* Standard error of a child of the service may be something else. */
+    static const char *const others[] = {"", ":", "1:2", "nonsense"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        setenv("JOURNAL_STREAM", others[i], 1);
+        log_init(true);
+        log_info("i");
+        ck_assert_str_eq(written(), "ctflow9: i\n");
+    }
+}
+END_TEST
+
+START_TEST(long_lines_are_cut)
+{
+    static char longest[2 * LOG_LINE_MAX];
+    memset(longest, 'x', sizeof(longest) - 1);
+    log_init(false);
+    for (size_t octets = LOG_LINE_MAX - 20; octets < LOG_LINE_MAX + 20; octets++) {
+        log_info("%.*s", (int)octets, longest);
+        size_t whole = octets + strlen("ctflow9: \n");
+        ck_assert_uint_eq(strlen(written()), whole < LOG_LINE_MAX ? whole : LOG_LINE_MAX);
+        ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1);
+        errno = ENOENT;
+        log_warn("%.*s", (int)octets, longest);
+        ck_assert_uint_le(strlen(written()), LOG_LINE_MAX);
+        ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1);
+    }
+}
+END_TEST
+
+static unsigned count_lines(const char *lines)
+{
+    unsigned count = 0;
+    for (; (lines = strchr(lines, '\n')); lines++)
+        count++;
+    return count;
+}
+
+/* Nobody reads: lines are lost, and later their number is told in their place. check ends a test that hangs.
+ */
+START_TEST(a_stuck_reader_stops_nothing)
+{
+    enum { LINES = 5000 };
+    log_init(false);
+    for (int i = 0; i < LINES; i++)
+        log_info("a line that is long enough to fill the pipe soon, number %d", i);
+    unsigned kept = count_lines(written());
+    ck_assert_uint_gt(kept, 100);
+    ck_assert_uint_lt(kept, LINES);
+
+    char wanted[128];
+    log_info("again");
+    snprintf(wanted, sizeof(wanted),
+             "ctflow9: warning: messages lost, because standard error took none: %u\nctflow9: again\n",
+             LINES - kept);
+    ck_assert_str_eq(written(), wanted);
+    log_info("and again");
+    ck_assert_str_eq(written(), "ctflow9: and again\n");
+}
+END_TEST
+
+START_TEST(a_closed_reader_stops_nothing)
+{
+    ck_assert(signal(SIGPIPE, SIG_IGN) != SIG_ERR); /* as the loop does */
+    log_init(false);
+    close(reader);
+    errno = EINTR;
+    log_error("nobody hears this");
+    ck_assert_int_eq(errno, EINTR);
+    close(STDERR_FILENO);
+    log_error("nor this");
+    ck_assert_int_eq(errno, EINTR);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("log");
+    TCase *tests = tcase_create("log");
+    tcase_add_checked_fixture(tests, setup, NULL);
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, lines_for_people);
+    tcase_add_test(tests, warnings_tell_errno_and_keep_it);
+    tcase_add_test(tests, priorities_for_the_journal);
+    tcase_add_test(tests, long_lines_are_cut);
+    tcase_add_test(tests, a_stuck_reader_stops_nothing);
+    tcase_add_test(tests, a_closed_reader_stops_nothing);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
