@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * Every counter has one name. Each struct belongs to the one thread that counts in it. What a counter means,
- * and the name it is printed under, stand in the tables of stats.c, which the man page's test reads.
+ * Every counter has one name: that of its member here, in the log, and in ctflow9(8), which a test compares
+ * with the tables of stats.c. Each struct belongs to the one thread that counts in it.
  */
 struct stats {
     uint64_t events; /* DESTROY messages that the kernel sent and ctflow9 received, malformed ones included */
@@ -39,7 +39,9 @@ struct collector_stats {
     uint64_t lookups_failed; /* times the host name could not be resolved */
 };
 
-/* One line "totals: events=… …" through log_info(), then one line for each collector. Counters keep their
- * order. */
+/*
+ * One line each through log_info(): "totals: events 1234, lost 0, …" and "totals of NAME: records 1234, …".
+ * Every counter is there, in the order of its members.
+ */
 void stats_log(const struct stats *stats);
 void stats_log_collector(const char *name, const struct collector_stats *stats);

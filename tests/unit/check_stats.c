@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/stats.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctflow9/log.h"
+
+static int reader;
+static char text[4096];
+
+static void setup(void)
+{
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    ck_assert_int_eq(close(ends[1]), 0);
+    reader = ends[0];
+    log_init(false);
+}
+
+static const char *written(void)
+{
+    ssize_t octets = read(reader, text, sizeof(text) - 1);
+    text[octets > 0 ? octets : 0] = '\0';
+    return text;
+}
+
+START_TEST(every_counter_under_its_name)
+{
+    const struct stats stats = {.events = 1,
+                                .lost = 2,
+                                .malformed = 3,
+                                .truncated = 4,
+                                .not_from_kernel = 5,
+                                .ignored = 6,
+                                .deferred = 7,
+                                .guard_releases = 8,
+                                .flows = 9,
+                                .flows_no_counters = 10,
+                                .records = 11,
+                                .datagrams = 12,
+                                .lines = 13,
+                                .lines_lost = 14};
+    stats_log(&stats);
+    ck_assert_str_eq(
+        written(),
+        "ctflow9: totals: events 1, lost 2, malformed 3, truncated 4, not_from_kernel 5, ignored 6, "
+        "deferred 7, guard_releases 8, flows 9, flows_no_counters 10, records 11, datagrams 12, "
+        "lines 13, lines_lost 14\n");
+}
+END_TEST
+
+START_TEST(every_counter_of_a_collector)
+{
+    const struct collector_stats stats = {.records = 1,
+                                          .datagrams = 2,
+                                          .octets = 3,
+                                          .records_dropped = 4,
+                                          .datagrams_dropped = 5,
+                                          .send_errors = 6,
+                                          .unreachable = 7,
+                                          .reconnects = 8,
+                                          .lookups_failed = 9};
+    stats_log_collector("[2001:db8::1]:2055", &stats);
+    ck_assert_str_eq(
+        written(),
+        "ctflow9: totals of [2001:db8::1]:2055: records 1, datagrams 2, octets 3, records_dropped 4, "
+        "datagrams_dropped 5, send_errors 6, unreachable 7, reconnects 8, lookups_failed 9\n");
+}
+END_TEST
+
+START_TEST(the_largest_numbers_fit)
+{
+    struct stats stats;
+    struct collector_stats collector;
+    char name[256];
+    memset(&stats, 0xff, sizeof(stats));
+    memset(&collector, 0xff, sizeof(collector));
+    stats_log(&stats);
+    ck_assert_ptr_nonnull(strstr(written(), "lines_lost 18446744073709551615\n"));
+    memset(name, 'n', sizeof(name));
+    name[255] = '\0';
+    stats_log_collector(name, &collector);
+    ck_assert_ptr_nonnull(strstr(written(), "lookups_failed 18446744073709551615\n"));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("stats");
+    TCase *tests = tcase_create("stats");
+    tcase_add_checked_fixture(tests, setup, NULL);
+    tcase_add_test(tests, every_counter_under_its_name);
+    tcase_add_test(tests, every_counter_of_a_collector);
+    tcase_add_test(tests, the_largest_numbers_fit);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
