@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include <stddef.h>
-
+#include "ctflow9/option_value.h"
 #include "ctflow9/options.h"
 
 /*
- * Reads the JSON configuration at path over *options. The keys are the long option names.
- * Returns 0, or -EINVAL (or open's -errno) with one line in error: "FILE:LINE: what is wrong, what would be
- * right". *options may then be half changed: the caller gives up.
+ * Reads the JSON configuration at path over *options. The keys are the long option names; null leaves an
+ * option as it is. Returns 0, or -EINVAL (or open's or read's -errno) with *why set: "FILE:LINE: what is
+ * wrong, what would be right". *options may then be half changed: the caller gives up.
  */
-int config_read(struct options *options, const char *path, char *error, size_t error_size);
+int config_read(struct options *options, const char *path, struct option_error *why);

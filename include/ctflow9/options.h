@@ -68,10 +68,13 @@ enum options_outcome {
 
 /*
  * Fills *options from the defaults, then the configuration file (-f, or /etc/ctflow9.json when it exists),
- * then the flags. A repeatable option given by a flag replaces the file's list. argv is permuted as
- * getopt_long does.
+ * then the flags. A list given by flags replaces the file's. argv is permuted as getopt_long does.
  */
 enum options_outcome options_parse(struct options *options, int argc, char **argv);
+
+/* The same with another path for the file that may be missing, and other streams. */
+enum options_outcome options_parse_with(struct options *options, int argc, char **argv,
+                                        const char *default_path, FILE *out, FILE *err);
 
 /* Sets every option to its default. */
 void options_default(struct options *options);
@@ -79,6 +82,13 @@ void options_default(struct options *options);
 /* The whole --help text. */
 void options_help(FILE *out);
 
-/* Every effective option as one JSON object (keys in the table's order), as --check prints it; 0 or -ENOMEM.
+/*
+ * Every effective option as one JSON object (keys in the table's order), as --check prints it: a
+ * configuration file that says the same. 0, -ENOMEM, or -EIO when out does not take it.
  */
 int options_print_json(const struct options *options, FILE *out);
+
+/* The table's row of that long name, and the one whose name is most like it; NULL when there is none. */
+struct option_row; /* option_value.h */
+const struct option_row *options_find(const char *name);
+const struct option_row *options_nearest(const char *name);

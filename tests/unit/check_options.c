@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/options.h"
+
+#include <check.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctflow9/option_value.h"
+
+enum { ARGUMENTS_MAX = 16 };
+
+/* The file that may be missing, in a directory of the test's own. */
+static char directory[] = "/tmp/check_options.XXXXXX";
+static char path[sizeof(directory) + sizeof("/ctflow9.json")];
+
+static struct options options;
+static char *out, *err;
+
+static void setup(void)
+{
+    strcpy(directory + sizeof(directory) - 7, "XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/ctflow9.json", directory);
+}
+
+static void teardown(void)
+{
+    unlink(path);
+    rmdir(directory);
+    free(out);
+    free(err);
+    out = err = NULL;
+}
+
+static void write_file(const char *text)
+{
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_ge(fputs(text, file), 0);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* Parses the words of a command line; out and err hold what was written. */
+static enum options_outcome parse(const char *words)
+{
+    char line[512] = "ctflow9 ";
+    char *argv[ARGUMENTS_MAX + 1];
+    int argc = 0;
+    strncat(line, words, sizeof(line) - strlen(line) - 1);
+    for (char *word = strtok(line, " "); word && argc < ARGUMENTS_MAX; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    argv[argc] = NULL;
+
+    free(out);
+    free(err);
+    size_t out_octets, err_octets;
+    FILE *out_stream = open_memstream(&out, &out_octets);
+    FILE *err_stream = open_memstream(&err, &err_octets);
+    memset(&options, 0xa5, sizeof(options));
+    enum options_outcome outcome = options_parse_with(&options, argc, argv, path, out_stream, err_stream);
+    fclose(out_stream);
+    fclose(err_stream);
+    return outcome;
+}
+
+static void check_runs(const char *words)
+{
+    ck_assert_msg(parse(words) == OPTIONS_RUN, "%s: %s", words, err);
+    ck_assert_str_eq(out, "");
+    ck_assert_str_eq(err, "");
+}
+
+/* Refused with exactly that line. */
+static void check_refused(const char *words, const char *line)
+{
+    ck_assert_msg(parse(words) == OPTIONS_REFUSED, "%s was taken", words);
+    ck_assert_str_eq(out, "");
+    ck_assert_str_eq(err, line);
+}
+
+START_TEST(defaults)
+{
+    check_runs("");
+    ck_assert_uint_eq(options.collector_count, 0);
+    ck_assert(!options.print && !options.json && !options.no_reliable && !options.set_sysctls);
+    ck_assert(!options.check && !options.verbose);
+    ck_assert_uint_eq(options.source_id, 0);
+    ck_assert_uint_eq(options.max_datagram, 1400);
+    ck_assert_uint_eq(options.max_delay_ms, 1000);
+    ck_assert_uint_eq(options.max_rate, 0);
+    ck_assert_uint_eq(options.queue, 65536);
+    ck_assert_uint_eq(options.template_refresh_s, 60);
+    ck_assert_uint_eq(options.template_datagrams, 20);
+    ck_assert_uint_eq(options.rcvbuf_octets, 64 << 20);
+    ck_assert_uint_eq(options.fields, 0);
+    ck_assert(!options.mark.given);
+    ck_assert_str_eq(options.source_address, "");
+    ck_assert_str_eq(options.netns, "");
+}
+END_TEST
+
+START_TEST(every_flag)
+{
+    check_runs("-c a --collector b:1 -p -j -i 7 --max-datagram 1472 --max-delay=0.5");
+    ck_assert_uint_eq(options.collector_count, 2);
+    ck_assert_str_eq(options.collectors[1].host, "b");
+    ck_assert_uint_eq(options.collectors[1].port, 1);
+    ck_assert(options.print && options.json);
+    ck_assert_uint_eq(options.source_id, 7);
+    ck_assert_uint_eq(options.max_datagram, 1472);
+    ck_assert_uint_eq(options.max_delay_ms, 500);
+    check_runs("--max-rate 1000 --queue 100 --template-refresh 30 --template-datagrams 5");
+    ck_assert_uint_eq(options.max_rate, 1000);
+    ck_assert_uint_eq(options.queue, 100);
+    ck_assert_uint_eq(options.template_refresh_s, 30);
+    ck_assert_uint_eq(options.template_datagrams, 5);
+    check_runs("--source-address ::1 --mark 1/3 --netns blue --rcvbuf 1M --no-reliable --set-sysctls -v");
+    ck_assert_str_eq(options.source_address, "::1");
+    ck_assert_uint_eq(options.mark.mask, 3);
+    ck_assert_str_eq(options.netns, "blue");
+    ck_assert_uint_eq(options.rcvbuf_octets, 1 << 20);
+    ck_assert(options.no_reliable && options.set_sysctls && options.verbose);
+    check_runs("--fields mark,times --fields zone");
+    ck_assert_uint_eq(options.fields, OPTIONS_FIELD_MARK | OPTIONS_FIELD_ZONE | OPTIONS_FIELD_TIMES);
+}
+END_TEST
+
+START_TEST(flags_as_getopt_takes_them)
+{
+    check_runs("-pjv -ca -i9");
+    ck_assert(options.print && options.json && options.verbose);
+    ck_assert_str_eq(options.collectors[0].host, "a");
+    ck_assert_uint_eq(options.source_id, 9);
+    check_runs("--coll a --template-r 5");
+    ck_assert_str_eq(options.collectors[0].host, "a");
+    ck_assert_uint_eq(options.template_refresh_s, 5);
+    check_runs("-c a --max-rate 5 --max-rate 6 -c b");
+    ck_assert_uint_eq(options.max_rate, 6);
+    ck_assert_uint_eq(options.collector_count, 2);
+    check_runs("--print --print=false --json=true");
+    ck_assert(!options.print && options.json);
+}
+END_TEST
+
+START_TEST(refused_flags)
+{
+    check_refused("--colector a", "ctflow9: there is no option --colector: did you mean --collector?\n");
+    check_refused("--max_rate=5", "ctflow9: there is no option --max_rate: did you mean --max-rate?\n");
+    check_refused("--reliable", "ctflow9: there is no option --reliable: did you mean --no-reliable?\n");
+    check_refused("--frobnicate", "ctflow9: there is no option --frobnicate: see ctflow9 --help\n");
+    check_refused("--max 5", "ctflow9: --max is short for more than one option: see ctflow9 --help\n");
+    check_refused("-x", "ctflow9: there is no option -x: see ctflow9 --help\n");
+    check_refused("-p?", "ctflow9: there is no option -?: see ctflow9 --help\n");
+    check_refused("-:", "ctflow9: there is no option -:: see ctflow9 --help\n");
+    check_refused("-\n", "ctflow9: there is no option -?: see ctflow9 --help\n");
+    check_refused("-c", "ctflow9: --collector needs a value: HOST[:PORT]\n");
+    check_refused("--queue", "ctflow9: --queue needs a value: RECORDS\n");
+    check_refused("--check=true", "ctflow9: --check takes no value\n");
+    check_refused("--config=", "ctflow9: --config needs a value: FILE\n");
+    check_refused("--print=1", "ctflow9: --print: '1' is neither true nor false\n");
+    check_refused("--queue 0", "ctflow9: --queue: '0' is out of range: give 1 to 16777216 records\n");
+    check_refused("-c a:b", "ctflow9: --collector: 'b' is not a port: give 1 to 65535\n");
+    check_refused("-c a -c A:2055", "ctflow9: --collector: 'A:2055' is given twice\n");
+    check_refused("-p 192.0.2.1", "ctflow9: '192.0.2.1' is not an option: collectors are given with -c\n");
+    check_refused("-- -p", "ctflow9: '-p' is not an option: collectors are given with -c\n");
+}
+END_TEST
+
+START_TEST(the_nearest_name)
+{
+    ck_assert_str_eq(options_nearest("colector")->name, "collector");
+    ck_assert_str_eq(options_nearest("collectors")->name, "collector");
+    ck_assert_str_eq(options_nearest("max_datagram")->name, "max-datagram");
+    ck_assert_str_eq(options_nearest("maxDelay")->name, "max-delay");
+    ck_assert_str_eq(options_nearest("check")->name, "check");
+    ck_assert_ptr_null(options_nearest(""));
+    ck_assert_ptr_null(options_nearest("xyz"));
+    ck_assert_ptr_null(options_nearest("a-name-that-is-longer-than-any-of-ours"));
+    ck_assert_ptr_null(options_nearest("something-else-altogether"));
+    ck_assert_ptr_null(options_find("colector"));
+}
+END_TEST
+
+START_TEST(the_file_is_read_when_it_is_there)
+{
+    check_runs("-p");
+    write_file("{ \"queue\": 5, \"collector\": [\"a\", \"b\"], \"verbose\": true }");
+    check_runs("");
+    ck_assert_uint_eq(options.queue, 5);
+    ck_assert_uint_eq(options.collector_count, 2);
+    ck_assert(options.verbose);
+
+    write_file("{ \"queue\": 0 }");
+    ck_assert_int_eq(parse(""), OPTIONS_REFUSED);
+    ck_assert_str_eq(out, "");
+    ck_assert_ptr_nonnull(
+        strstr(err, "/ctflow9.json:1: queue: '0' is out of range: give 1 to 16777216 records\n"));
+}
+END_TEST
+
+START_TEST(another_file_replaces_it)
+{
+    char words[sizeof(path) + 4];
+    write_file("not JSON at all");
+    check_refused("-f /nonexistent/ctflow9.json",
+                  "ctflow9: /nonexistent/ctflow9.json: No such file or directory\n");
+    check_refused("-f /", "ctflow9: /: Is a directory\n");
+    snprintf(words, sizeof(words), "-f %s", path);
+    ck_assert_int_eq(parse(words), OPTIONS_REFUSED);
+    write_file("{}");
+    check_runs(words);
+}
+END_TEST
+
+START_TEST(flags_win_over_the_file)
+{
+    write_file("{ \"queue\": 5, \"max-rate\": 6, \"print\": true, \"json\": true,"
+               "  \"collector\": [\"a\", \"b\"], \"fields\": \"mark,zone\" }");
+    check_runs("--queue 7 --print=false -c c --fields times");
+    ck_assert_uint_eq(options.queue, 7);
+    ck_assert_uint_eq(options.max_rate, 6);
+    ck_assert(!options.print && options.json);
+    ck_assert_uint_eq(options.collector_count, 1);
+    ck_assert_str_eq(options.collectors[0].host, "c");
+    ck_assert_uint_eq(options.fields, OPTIONS_FIELD_TIMES);
+    /* The same as in the file is no repetition. */
+    check_runs("-c a -c b");
+    ck_assert_uint_eq(options.collector_count, 2);
+}
+END_TEST
+
+START_TEST(one_line_whatever_is_in_it)
+{
+    write_file("{ \"collector\": \"two\\nlines\\u001b[1m\" }");
+    ck_assert_int_eq(parse(""), OPTIONS_REFUSED);
+    ck_assert_ptr_eq(strchr(err, '\n'), err + strlen(err) - 1);
+    ck_assert_ptr_null(strchr(err, '\x1b'));
+}
+END_TEST
+
+START_TEST(version)
+{
+    write_file("a broken file is no reason not to tell");
+    ck_assert_int_eq(parse("-V --nonsense"), OPTIONS_DONE);
+    ck_assert_int_eq(strncmp(out, "ctflow9 ", 8), 0);
+    ck_assert_ptr_eq(strchr(out, '\n'), out + strlen(out) - 1);
+    ck_assert_str_eq(err, "");
+    ck_assert_int_eq(parse("--nonsense -V"), OPTIONS_REFUSED);
+}
+END_TEST
+
+START_TEST(help_fits_the_screen_and_names_every_setting)
+{
+    json_t *settings, *value;
+    const char *name;
+
+    write_file("a broken file is no reason not to help");
+    ck_assert_int_eq(parse("-p -h nonsense"), OPTIONS_DONE);
+    ck_assert_str_eq(err, "");
+    char *help = strdup(out);
+    unlink(path);
+    ck_assert_int_eq(parse("--check"), OPTIONS_DONE);
+    settings = json_loads(out, 0, NULL);
+    ck_assert_uint_gt(json_object_size(settings), 10);
+    json_object_foreach(settings, name, value)
+    {
+        char flag[64];
+        snprintf(flag, sizeof(flag), " --%s ", name);
+        ck_assert_msg(strstr(help, flag), "%s is missing", flag);
+    }
+    ck_assert_ptr_nonnull(strstr(help, "  -c, --collector HOST[:PORT] "));
+    ck_assert_ptr_nonnull(strstr(help, " 512 to 8972 octets, default 1400\n"));
+    for (char *line = strtok(help, "\n"); line; line = strtok(NULL, "\n"))
+        ck_assert_msg(strlen(line) < 80, "too long: %s", line);
+    json_decref(settings);
+    free(help);
+}
+END_TEST
+
+START_TEST(what_check_prints_is_a_configuration_that_says_the_same)
+{
+    static const char *const lines[] = {
+        "--check",
+        "--check -c 192.0.2.1 -c [2001:db8::1]:99 -c fe80::1%eth0 -c flows.example.net -p -j -i 4294967295",
+        "--check --max-datagram 512 --max-delay 0.001 --max-rate 100000000 --queue 16777216 --rcvbuf 1G",
+        "--check --template-refresh 86400 --template-datagrams 1000000 --source-address 192.0.2.9 --netns "
+        "/a/b",
+        "--check --mark 0x10/0x30 --fields zone,mark --no-reliable --set-sysctls --verbose --max-delay "
+        "3599.999",
+        "--check --mark 7 --fields times",
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        ck_assert_int_eq(parse(lines[i]), OPTIONS_DONE);
+        ck_assert_str_eq(err, "");
+        struct options flags = options;
+        char *printed = strdup(out);
+        write_file(printed);
+        ck_assert_msg(parse("--check") == OPTIONS_DONE, "%s", err);
+        ck_assert_str_eq(out, printed);
+        ck_assert_mem_eq(&options, &flags, sizeof(options));
+        free(printed);
+        unlink(path);
+    }
+}
+END_TEST
+
+START_TEST(check_finds_faults)
+{
+    write_file("{ \"print\": 1 }");
+    ck_assert_int_eq(parse("--check"), OPTIONS_REFUSED);
+    ck_assert_str_eq(out, "");
+    FILE *full = fopen("/dev/full", "w");
+    ck_assert_ptr_nonnull(full);
+    options_default(&options);
+    ck_assert_int_ne(options_print_json(&options, full), 0);
+    fclose(full);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("options");
+    TCase *tests = tcase_create("options");
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, defaults);
+    tcase_add_test(tests, every_flag);
+    tcase_add_test(tests, flags_as_getopt_takes_them);
+    tcase_add_test(tests, refused_flags);
+    tcase_add_test(tests, the_nearest_name);
+    tcase_add_test(tests, the_file_is_read_when_it_is_there);
+    tcase_add_test(tests, another_file_replaces_it);
+    tcase_add_test(tests, flags_win_over_the_file);
+    tcase_add_test(tests, one_line_whatever_is_in_it);
+    tcase_add_test(tests, version);
+    tcase_add_test(tests, help_fits_the_screen_and_names_every_setting);
+    tcase_add_test(tests, what_check_prints_is_a_configuration_that_says_the_same);
+    tcase_add_test(tests, check_finds_faults);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
