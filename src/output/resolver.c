@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/resolver.h"
+
+#include <ares.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctflow9/instant.h"
+
+enum { SOCKETS_MAX = 32, TIMEOUT_MS = 2000, TRIES = 3 };
+
+struct resolver {
+    ares_channel channel; /* NULL while no look-up is under way */
+    unsigned pending;     /* look-ups */
+    bool closing;
+    nfds_t socket_count;
+    struct pollfd sockets[SOCKETS_MAX]; /* that c-ares wants to be told of */
+};
+
+struct look_up {
+    struct resolver *resolver;
+    uint16_t port;
+    resolver_done *done;
+    void *context;
+};
+
+int resolver_open(struct resolver **resolver)
+{
+    if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
+        return -ENOMEM;
+    *resolver = calloc(1, sizeof(**resolver));
+    if (*resolver)
+        return 0;
+    ares_library_cleanup();
+    return -ENOMEM;
+}
+
+static void end_channel(struct resolver *resolver)
+{
+    if (resolver->channel)
+        ares_destroy(resolver->channel);
+    resolver->channel = NULL;
+}
+
+void resolver_close(struct resolver *resolver)
+{
+    if (!resolver)
+        return;
+    resolver->closing = true;
+    end_channel(resolver);
+    ares_library_cleanup();
+    free(resolver);
+}
+
+/* An ares_sock_state_cb. A socket past SOCKETS_MAX is left to its query's time-out. */
+static void socket_changed(void *data, ares_socket_t fd, int readable, int writable)
+{
+    struct resolver *resolver = data;
+    nfds_t i = 0;
+    while (i < resolver->socket_count && resolver->sockets[i].fd != fd)
+        i++;
+    if (!readable && !writable) {
+        if (i < resolver->socket_count)
+            resolver->sockets[i] = resolver->sockets[--resolver->socket_count];
+        return;
+    }
+    if (i == SOCKETS_MAX)
+        return;
+    if (i == resolver->socket_count)
+        resolver->socket_count++;
+    resolver->sockets[i] =
+        (struct pollfd){.fd = fd, .events = (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0))};
+}
+
+static int begin_channel(struct resolver *resolver)
+{
+    char files_then_dns[] = "fb"; /* whatever nsswitch.conf says of modules that only the C library has */
+    struct ares_options options = {.timeout = TIMEOUT_MS,
+                                   .tries = TRIES,
+                                   .lookups = files_then_dns,
+                                   .sock_state_cb = socket_changed,
+                                   .sock_state_cb_data = resolver};
+    return ares_init_options(&resolver->channel, &options,
+                             ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
+}
+
+/* Returns how many addresses there were room for. */
+static size_t copy_addresses(const struct ares_addrinfo *answer, uint16_t port,
+                             struct sockaddr_storage addresses[RESOLVER_ADDRESSES_MAX])
+{
+    size_t count = 0;
+    for (const struct ares_addrinfo_node *node = answer->nodes; node && count < RESOLVER_ADDRESSES_MAX;
+         node = node->ai_next) {
+        struct sockaddr_storage *address = &addresses[count++];
+        *address = (struct sockaddr_storage){0};
+        memcpy(address, node->ai_addr, node->ai_addrlen);
+        ((struct sockaddr_in *)(void *)address)->sin_port =
+            htons(port); /* sin6_port lies at the same place */
+    }
+    return count;
+}
+
+/* An ares_addrinfo_callback. */
+static void answered(void *data, int status, int timeouts, struct ares_addrinfo *answer)
+{
+    (void)timeouts;
+    struct look_up look_up = *(struct look_up *)data;
+    free(data);
+    look_up.resolver->pending--;
+
+    struct sockaddr_storage addresses[RESOLVER_ADDRESSES_MAX];
+    size_t count = 0;
+    if (status == ARES_SUCCESS)
+        count = copy_addresses(answer, look_up.port, addresses);
+    ares_freeaddrinfo(answer);
+    if (!look_up.resolver->closing)
+        look_up.done(look_up.context, addresses, count, ares_strerror(status));
+}
+
+void resolver_look_up(struct resolver *resolver, const char *host, uint16_t port, int family,
+                      resolver_done *done, void *context)
+{
+    int status = resolver->channel ? ARES_SUCCESS : begin_channel(resolver);
+    struct look_up *look_up = malloc(sizeof(*look_up));
+    if (status == ARES_SUCCESS && !look_up)
+        status = ARES_ENOMEM;
+    if (status != ARES_SUCCESS) {
+        free(look_up);
+        done(context, NULL, 0, ares_strerror(status));
+        return;
+    }
+
+    *look_up = (struct look_up){resolver, port, done, context};
+    const struct ares_addrinfo_hints hints = {.ai_family = family, .ai_socktype = SOCK_DGRAM};
+    resolver->pending++;
+    ares_getaddrinfo(resolver->channel, host, NULL, &hints, answered, look_up);
+}
+
+void resolver_run(struct resolver *resolver)
+{
+    if (!resolver->channel)
+        return;
+
+    struct pollfd ready[SOCKETS_MAX];
+    nfds_t count = resolver->socket_count;
+    memcpy(ready, resolver->sockets, count * sizeof(*ready));
+    if (poll(ready, count, 0) > 0)
+        for (nfds_t i = 0; i < count; i++)
+            if (ready[i].revents)
+                ares_process_fd(resolver->channel,
+                                ready[i].revents & ~POLLOUT ? ready[i].fd : ARES_SOCKET_BAD,
+                                ready[i].revents & POLLOUT ? ready[i].fd : ARES_SOCKET_BAD);
+    ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD); /* time-outs */
+    if (resolver->pending == 0)
+        end_channel(resolver);
+}
+
+void resolver_wants(const struct resolver *resolver, struct poll_set *set)
+{
+    if (resolver->pending == 0)
+        return;
+    for (nfds_t i = 0; i < resolver->socket_count; i++)
+        poll_set_add(set, resolver->sockets[i].fd, resolver->sockets[i].events);
+    struct timeval left;
+    if (ares_timeout(resolver->channel, NULL, &left))
+        poll_set_before(set, instant_read_clock(CLOCK_MONOTONIC) + (uint64_t)left.tv_sec * NS_PER_S +
+                                 (uint64_t)left.tv_usec * NS_PER_US);
+}
+
+static int numeric_ipv6(const char *host, uint16_t port, struct sockaddr_storage *address)
+{
+    char text[INET6_ADDRSTRLEN];
+    size_t length = strcspn(host, "%");
+    if (length >= sizeof(text))
+        return -EINVAL;
+    memcpy(text, host, length);
+    text[length] = '\0';
+
+    struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    if (inet_pton(AF_INET6, text, &ipv6.sin6_addr) != 1)
+        return -EINVAL;
+    if (host[length] == '%') {
+        ipv6.sin6_scope_id = if_nametoindex(host + length + 1);
+        if (ipv6.sin6_scope_id == 0)
+            return -ENODEV;
+    }
+    memcpy(address, &ipv6, sizeof(ipv6));
+    return 0;
+}
+
+int resolver_numeric(const char *host, uint16_t port, struct sockaddr_storage *address)
+{
+    *address = (struct sockaddr_storage){0};
+    struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    if (inet_pton(AF_INET, host, &ipv4.sin_addr) != 1)
+        return numeric_ipv6(host, port, address);
+    memcpy(address, &ipv4, sizeof(ipv4));
+    return 0;
+}
