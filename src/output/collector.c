@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/collector.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctflow9/log.h"
+#include "ctflow9/udp_socket.h"
+
+#define RETRY_NS           NS_PER_S /* after a send or a connect that failed */
+#define NO_BUFFER_PAUSE_NS (10 * NS_PER_MS)
+#define SOURCE_CHECK_NS    NS_PER_S
+#define TEMPLATES_AGAIN_NS NS_PER_S /* between templates that errors and losses ask for */
+#define PACE_BURST_NS      (10 * NS_PER_MS)
+#define QUIET_NS           (10 * NS_PER_S) /* without ICMP errors: the collector takes datagrams again */
+#define LOOK_UP_AGAIN_NS   (60 * NS_PER_S)
+#define LOOK_UP_RETRY_NS   (5 * NS_PER_S)
+
+enum {
+    NAME_MAX_OCTETS = OPTIONS_HOST_MAX + sizeof("[]:65535"),
+    TURN_BATCHES = 32 /* what one collector may send before the others and the reading have their turn */
+};
+
+/* What is wrong and was logged; logged again when it ends. */
+enum trouble {
+    TROUBLE_NAME = 1 << 0,
+    TROUBLE_SEND = 1 << 1,
+    TROUBLE_ICMP = 1 << 2,
+    TROUBLE_QUEUE = 1 << 3,
+};
+
+/* How far sending has got: advanced for every datagram that left, and, on a copy, to plan a batch. */
+struct progress {
+    uint64_t position;           /* in the ring: what goes next */
+    uint32_t sequence;           /* of the next datagram */
+    uint32_t data_datagrams;     /* since templates went */
+    uint64_t templates_due_ns;   /* by the clock; 0 = at once */
+    uint64_t templates_again_ns; /* not before, when only wanted */
+    uint64_t pace_ns;            /* the next data datagram may not leave before */
+    uint64_t covered;            /* datagrams before this position waited when templates last went */
+    bool templates_wanted;       /* before the next data: something was lost */
+    bool held; /* an ICMP error came back: until templates have gone only covered datagrams may leave */
+};
+
+/* One datagram of the batch, for the time when it has left. */
+struct parcel {
+    uint64_t next; /* the position behind it; 0 for templates */
+    uint32_t octets;
+    uint32_t records;
+    bool templates_done; /* the last datagram of the templates */
+};
+
+struct collector {
+    const struct collector_option *option;
+    const struct collector_common *common;
+    char name[NAME_MAX_OCTETS];
+    bool numeric;
+    bool looking_up;
+    bool connected;
+    bool blocked;      /* the socket's send buffer is full */
+    bool segment;      /* UDP_SEGMENT works as far as known */
+    int fd;            /* -1 = not open */
+    int family;        /* of fd */
+    uint16_t port;     /* the local port for life; 0 = none yet */
+    unsigned troubles; /* enum trouble */
+    struct sockaddr_storage addresses[RESOLVER_ADDRESSES_MAX];
+    size_t address_count; /* 0 = not resolved yet */
+    size_t address;       /* the one in use */
+    uint64_t look_up_ns;  /* names: the next look-up */
+    uint64_t retry_ns;    /* nothing is tried before */
+    uint64_t connected_ns;
+    uint64_t source_check_ns;
+    uint64_t icmp_ns; /* the last ICMP error */
+    struct progress progress;
+    struct collector_stats stats;
+    struct parcel parcels[DATAGRAM_BATCH_MAX];
+};
+
+/* The trouble is new and has to be told. */
+static bool begins(struct collector *collector, enum trouble trouble)
+{
+    bool told = (collector->troubles & trouble) != 0;
+    collector->troubles |= trouble;
+    return !told;
+}
+
+/* The trouble was told, and so has to be its end. */
+static bool ends(struct collector *collector, enum trouble trouble)
+{
+    bool told = (collector->troubles & trouble) != 0;
+    collector->troubles &= ~(unsigned)trouble;
+    return told;
+}
+
+int collector_open(struct collector **collector, const struct collector_option *option,
+                   const struct collector_common *common)
+{
+    struct collector *new = calloc(1, sizeof(*new));
+    if (!new)
+        return -ENOMEM;
+    bool colons = strchr(option->host, ':') != NULL;
+    snprintf(new->name, sizeof(new->name), "%s%s%s:%u", colons ? "[" : "", option->host, colons ? "]" : "",
+             option->port);
+    new->option = option;
+    new->common = common;
+    new->fd = -1;
+    new->progress.position = datagram_ring_end(common->ring);
+    new->numeric = resolver_numeric(option->host, option->port, &new->addresses[0]) != -EINVAL;
+    new->address_count = new->numeric ? 1 : 0;
+
+    sa_family_t source_family = common->source.ss_family;
+    if (new->numeric && source_family != AF_UNSPEC && (source_family == AF_INET6) != colons) {
+        log_error(
+            "collector %s cannot be reached from --source-address %s: give both as IPv4 or both as IPv6",
+            new->name, common->options->source_address);
+        collector_close(new);
+        return -EINVAL;
+    }
+    *collector = new;
+    return 0;
+}
+
+void collector_close(struct collector *collector)
+{
+    if (!collector)
+        return;
+    if (collector->fd >= 0)
+        close(collector->fd);
+    free(collector);
+}
+
+/* A resolver_done. */
+static void resolved(void *context, const struct sockaddr_storage *addresses, size_t count, const char *why)
+{
+    struct collector *collector = context;
+    collector->looking_up = false;
+    if (count == 0) {
+        collector->look_up_ns = collector->common->now_ns + LOOK_UP_RETRY_NS;
+        collector->stats.lookups_failed++;
+        errno = 0;
+        if (begins(collector, TROUBLE_NAME))
+            log_warn("collector %s: the name does not resolve, trying again every 5 seconds: %s",
+                     collector->name, why);
+        return;
+    }
+    collector->look_up_ns = collector->common->now_ns + LOOK_UP_AGAIN_NS;
+    if (ends(collector, TROUBLE_NAME))
+        log_info("collector %s: the name resolves now", collector->name);
+
+    bool moved = true;
+    for (size_t i = 0; i < count && moved && collector->address_count > 0; i++)
+        moved = memcmp(&addresses[i], &collector->addresses[collector->address], sizeof(*addresses)) != 0;
+    if (!moved)
+        return;
+    if (collector->address_count > 0)
+        log_info("collector %s: the name has moved to another address", collector->name);
+    memcpy(collector->addresses, addresses, count * sizeof(*addresses));
+    collector->address_count = count;
+    collector->address = 0;
+    collector->connected = false;
+    collector->retry_ns = 0;
+}
+
+/* Connects anew from retry_ns on, to the next address if there are several. */
+static void leave_address(struct collector *collector, uint64_t retry_ns)
+{
+    collector->connected = false;
+    collector->retry_ns = retry_ns;
+    collector->address = (collector->address + 1) % collector->address_count;
+}
+
+static void cannot_send(struct collector *collector, int error)
+{
+    errno = error;
+    if (begins(collector, TROUBLE_SEND))
+        log_warn("collector %s: cannot send, trying again", collector->name);
+}
+
+static int open_socket(struct collector *collector)
+{
+    int family = collector->addresses[collector->address].ss_family;
+    if (collector->fd >= 0 && collector->family == family)
+        return 0;
+    if (collector->fd >= 0)
+        close(collector->fd);
+    collector->family = family;
+    collector->fd = udp_socket_open(family, &collector->common->source, &collector->port);
+    if (collector->fd == -EADDRINUSE)
+        collector->port = 0; /* another program's in this family: any other the next time */
+    return collector->fd < 0 ? collector->fd : 0;
+}
+
+static bool connect_anew(struct collector *collector)
+{
+    const struct collector_option *option = collector->option;
+    int error = 0;
+    if (collector->numeric) /* the number of a link-local address's interface may have changed */
+        error = resolver_numeric(option->host, option->port, &collector->addresses[0]);
+    if (!error)
+        error = open_socket(collector);
+    if (!error)
+        error = udp_socket_connect(collector->fd, &collector->addresses[collector->address]);
+
+    uint64_t now_ns = collector->common->now_ns;
+    if (error) {
+        leave_address(collector, now_ns + RETRY_NS);
+        cannot_send(collector, -error);
+        return false;
+    }
+    if (collector->stats.datagrams > 0)
+        collector->stats.reconnects++;
+    collector->connected = true;
+    collector->segment = true;
+    collector->connected_ns = now_ns;
+    collector->source_check_ns = now_ns + SOURCE_CHECK_NS;
+    collector->progress.templates_due_ns = 0;
+    return true;
+}
+
+static bool is_waiting(const struct collector *collector, const struct progress *progress)
+{
+    return progress->position != datagram_ring_end(collector->common->ring);
+}
+
+/* When templates are to go. */
+static uint64_t templates_at_ns(const struct collector *collector, const struct progress *progress)
+{
+    if (progress->data_datagrams >= collector->common->options->template_datagrams)
+        return 0;
+    if (progress->templates_wanted && is_waiting(collector, progress) &&
+        progress->templates_again_ns < progress->templates_due_ns)
+        return progress->templates_again_ns;
+    return progress->templates_due_ns;
+}
+
+/* When the next data datagram may go. */
+static uint64_t data_at_ns(const struct collector *collector, const struct progress *progress)
+{
+    if (!is_waiting(collector, progress) || (progress->held && progress->position >= progress->covered))
+        return POLL_SET_NEVER;
+    return progress->pace_ns;
+}
+
+static uint64_t next_at_ns(const struct collector *collector)
+{
+    uint64_t templates_ns = templates_at_ns(collector, &collector->progress);
+    uint64_t data_ns = data_at_ns(collector, &collector->progress);
+    return templates_ns < data_ns ? templates_ns : data_ns;
+}
+
+static void advance(struct progress *progress, const struct parcel *parcel,
+                    const struct collector_common *common)
+{
+    progress->sequence++;
+    if (parcel->next > 0) {
+        progress->position = parcel->next;
+        progress->data_datagrams++;
+        if (common->options->max_rate > 0)
+            progress->pace_ns += parcel->records * NS_PER_S / common->options->max_rate;
+    } else if (parcel->templates_done) {
+        progress->data_datagrams = 0;
+        progress->templates_due_ns = common->now_ns + common->options->template_refresh_s * NS_PER_S;
+        progress->templates_again_ns = common->now_ns + TEMPLATES_AGAIN_NS;
+        progress->covered = datagram_ring_end(common->ring);
+        progress->templates_wanted = false;
+        progress->held = false;
+    }
+}
+
+/* Templates on their way into the batch. */
+struct announcement {
+    struct collector *collector;
+    uint32_t sequence;
+    bool fits;
+};
+
+/* A packet_sink. */
+static void add_template_datagram(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+{
+    struct announcement *announcement = context;
+    struct datagram_batch *batch = announcement->collector->common->batch;
+    struct parcel *parcel = &announcement->collector->parcels[datagram_batch_count(batch)];
+    if (!announcement->fits || !datagram_batch_add_copy(batch, datagram, octets, announcement->sequence)) {
+        announcement->fits = false;
+        return;
+    }
+    *parcel = (struct parcel){.octets = (uint32_t)octets, .records = records};
+    announcement->sequence++;
+}
+
+/* false when the batch is full. */
+static bool add_templates(struct collector *collector, struct progress *plan, struct instant now)
+{
+    const struct collector_common *common = collector->common;
+    const struct packet_totals totals = {.octets = collector->stats.octets,
+                                         .datagrams = collector->stats.datagrams,
+                                         .records = collector->stats.records,
+                                         .records_dropped = collector->stats.records_dropped};
+    struct announcement announcement = {collector, plan->sequence, true};
+    unsigned first = datagram_batch_count(common->batch);
+    packet_templates(common->packet, &totals, now, add_template_datagram, &announcement);
+    if (!announcement.fits) {
+        datagram_batch_cut(common->batch, first);
+        return false;
+    }
+    unsigned end = datagram_batch_count(common->batch);
+    collector->parcels[end - 1].templates_done = true;
+    for (unsigned i = first; i < end; i++)
+        advance(plan, &collector->parcels[i], common);
+    return true;
+}
+
+/* false when the batch is full. */
+static bool add_data(struct collector *collector, struct progress *plan)
+{
+    const struct collector_common *common = collector->common;
+    const struct datagram *datagram = datagram_ring_at(common->ring, plan->position);
+    unsigned index = datagram_batch_count(common->batch);
+    if (!datagram_batch_add(common->batch, datagram->data, datagram->octets, plan->sequence))
+        return false;
+    collector->parcels[index] =
+        (struct parcel){.next = datagram->next, .octets = datagram->octets, .records = datagram->records};
+    advance(plan, &collector->parcels[index], common);
+    return true;
+}
+
+/* Everything that may leave now, in its order, as far as one batch goes. */
+static void plan_batch(struct collector *collector, struct instant now)
+{
+    struct progress plan = collector->progress;
+    bool added = true;
+    datagram_batch_cut(collector->common->batch, 0);
+    while (added) {
+        if (now.monotonic_ns >= templates_at_ns(collector, &plan))
+            added = add_templates(collector, &plan, now);
+        else if (now.monotonic_ns >= data_at_ns(collector, &plan))
+            added = add_data(collector, &plan);
+        else
+            added = false;
+    }
+}
+
+/* The first count datagrams of the batch have left. */
+static void account(struct collector *collector, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct parcel *parcel = &collector->parcels[i];
+        collector->stats.datagrams++;
+        collector->stats.octets += parcel->octets;
+        collector->stats.records += parcel->records;
+        advance(&collector->progress, parcel, collector->common);
+    }
+    if (collector->troubles == 0)
+        return;
+    if (ends(collector, TROUBLE_SEND))
+        log_info("collector %s: sending again", collector->name);
+    if (collector->common->now_ns >= collector->icmp_ns + QUIET_NS && ends(collector, TROUBLE_ICMP))
+        log_info("collector %s: no ICMP errors come back any more", collector->name);
+    if (!is_waiting(collector, &collector->progress) && ends(collector, TROUBLE_QUEUE))
+        log_info("collector %s: the queue is empty again, %" PRIu64 " records were dropped so far",
+                 collector->name, collector->stats.records_dropped);
+}
+
+/* What an earlier datagram ran into. It used up the send that was to be. */
+static void take_icmp_errors(struct collector *collector, unsigned count, int error)
+{
+    collector->stats.unreachable += count;
+    collector->icmp_ns = collector->common->now_ns;
+    collector->progress.templates_wanted = true;
+    collector->progress.held = true;
+    errno = error;
+    if (begins(collector, TROUBLE_ICMP))
+        log_warn("collector %s: ICMP errors come back, sending on", collector->name);
+    if (collector->address_count > 1)
+        leave_address(collector, collector->connected_ns + RETRY_NS);
+}
+
+/* error is 0 when it is not known. Returns whether to try again at once. */
+static bool mind_failure(struct collector *collector, int error)
+{
+    int icmp_error;
+    unsigned icmp_errors = udp_socket_take_errors(collector->fd, &icmp_error);
+    if (icmp_errors == 0 && error == 0)
+        return true;
+    if (icmp_errors == 0 && error == EAGAIN) {
+        collector->blocked = true;
+        return false;
+    }
+
+    collector->stats.send_errors++;
+    if (icmp_errors > 0) {
+        take_icmp_errors(collector, icmp_errors, icmp_error);
+        return collector->connected;
+    }
+    if (collector->segment && (error == EMSGSIZE || error == EINVAL || error == EIO)) {
+        collector->segment = false;
+        return true;
+    }
+    if (error == ENOBUFS || error == ENOMEM)
+        collector->retry_ns = collector->common->now_ns + NO_BUFFER_PAUSE_NS;
+    else
+        leave_address(collector, collector->common->now_ns + RETRY_NS);
+    cannot_send(collector, error);
+    return false;
+}
+
+/* Returns whether there may be more to send now. */
+static bool send_batch(struct collector *collector, struct instant now)
+{
+    plan_batch(collector, now);
+    struct datagram_batch *batch = collector->common->batch;
+    unsigned count = datagram_batch_count(batch);
+    if (count == 0)
+        return false;
+    int sent = datagram_batch_send(batch, collector->fd, collector->segment);
+    if (sent > 0)
+        account(collector, (unsigned)sent);
+    return sent == (int)count || mind_failure(collector, sent < 0 ? -sent : 0);
+}
+
+/* Looked at while sending, once a second: no failure tells it over IPv6. */
+static bool has_source(struct collector *collector)
+{
+    uint64_t now_ns = collector->common->now_ns;
+    if (now_ns < collector->source_check_ns)
+        return true;
+    collector->source_check_ns = now_ns + SOURCE_CHECK_NS;
+    return udp_socket_has_source(collector->fd);
+}
+
+void collector_run(struct collector *collector, struct instant now)
+{
+    const struct collector_common *common = collector->common;
+    if (!collector->numeric && !collector->looking_up && now.monotonic_ns >= collector->look_up_ns) {
+        collector->looking_up = true;
+        resolver_look_up(common->resolver, collector->option->host, collector->option->port,
+                         common->source.ss_family, resolved, collector);
+    }
+    if (collector->address_count == 0 || now.monotonic_ns < collector->retry_ns)
+        return;
+    if (collector->connected && now.monotonic_ns >= next_at_ns(collector) && !has_source(collector)) {
+        collector->connected = false;
+        cannot_send(collector, EADDRNOTAVAIL);
+    }
+    if (!collector->connected && !connect_anew(collector))
+        return;
+
+    collector->blocked = false;
+    if (collector->progress.pace_ns + PACE_BURST_NS < now.monotonic_ns)
+        collector->progress.pace_ns = now.monotonic_ns - PACE_BURST_NS;
+    for (int i = 0; i < TURN_BATCHES && send_batch(collector, now); i++)
+        ;
+}
+
+void collector_wants(const struct collector *collector, struct poll_set *set)
+{
+    if (!collector->numeric && !collector->looking_up)
+        poll_set_before(set, collector->look_up_ns);
+    if (collector->address_count == 0)
+        return;
+    if (collector->blocked) {
+        poll_set_add(set, collector->fd, POLLOUT);
+        return;
+    }
+    uint64_t next_ns = collector->connected ? next_at_ns(collector) : 0;
+    poll_set_before(set, next_ns > collector->retry_ns ? next_ns : collector->retry_ns);
+}
+
+uint64_t collector_position(const struct collector *collector)
+{
+    return collector->progress.position;
+}
+
+void collector_move(struct collector *collector, uint64_t position)
+{
+    collector->progress.position = position;
+}
+
+void collector_drop(struct collector *collector)
+{
+    struct progress *progress = &collector->progress;
+    const struct datagram *datagram = datagram_ring_at(collector->common->ring, progress->position);
+    collector->stats.records_dropped += datagram->records;
+    collector->stats.datagrams_dropped++;
+    progress->position = datagram->next;
+    progress->sequence++; /* the collector sees the gap */
+    progress->templates_wanted = true;
+}
+
+/* More data records wait than may, in more than one datagram. */
+static bool is_too_far_behind(const struct collector *collector)
+{
+    const struct datagram_ring *ring = collector->common->ring;
+    uint64_t position = collector->progress.position;
+    return datagram_ring_records_from(ring, position) > collector->common->options->queue &&
+           datagram_ring_at(ring, position)->next != datagram_ring_end(ring);
+}
+
+void collector_trim(struct collector *collector)
+{
+    if (!is_too_far_behind(collector))
+        return;
+    errno = 0;
+    if (begins(collector, TROUBLE_QUEUE))
+        log_warn("collector %s: more than %" PRIu32 " records wait (--queue), dropping the oldest",
+                 collector->name, collector->common->options->queue);
+    while (is_too_far_behind(collector))
+        collector_drop(collector);
+}
+
+bool collector_pending(const struct collector *collector)
+{
+    bool unresolved = collector->address_count == 0 && (collector->troubles & TROUBLE_NAME);
+    return is_waiting(collector, &collector->progress) && !unresolved &&
+           !(collector->troubles & TROUBLE_SEND);
+}
+
+const char *collector_name(const struct collector *collector)
+{
+    return collector->name;
+}
+
+const struct collector_stats *collector_stats(const struct collector *collector)
+{
+    return &collector->stats;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <endian.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ctflow9/log.h"
+#include "ctflow9/resolver.h"
+#include "ctflow9/udp.h"
+#include "ctflow9/wire.h"
+
+/*
+ * What the tests of sending share: a struct udp under an injected clock, numbered data datagrams, and sockets
+ * that receive as collectors do. Each test runs in a process of its own, so one of everything is enough.
+ */
+
+enum {
+    RIG_WAIT_MS = 10000,
+    RIG_FULL_OCTETS = 1396,  /* of a full data datagram */
+    RIG_NUMBER_OFFSET = 24,  /* behind NetFlow header and FlowSet header */
+    RIG_DATA_TEMPLATE = 256, /* FlowSet id of data; templates are FlowSet 0 */
+};
+
+static struct options rig_options;
+static struct stats rig_stats;
+static struct packet *rig_packet;
+static struct udp *rig_udp;
+static struct instant rig_now;
+static unsigned rig_next_number;
+
+static void rig_no_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+{
+    (void)context, (void)datagram, (void)octets, (void)records;
+}
+
+/* Before rig_open(), so that a test can change options. */
+static void rig_setup(void)
+{
+    log_init(true);
+    rig_options = (struct options){.max_datagram = 1400,
+                                   .max_delay_ms = 1000,
+                                   .queue = 65536,
+                                   .template_refresh_s = 60,
+                                   .template_datagrams = 20};
+    rig_now = (struct instant){.wall_ns = UINT64_C(1800000000) * NS_PER_S, .monotonic_ns = 1000 * NS_PER_S};
+}
+
+static void rig_add_collector(const char *host, uint16_t port)
+{
+    struct collector_option *collector = &rig_options.collectors[rig_options.collector_count++];
+    snprintf(collector->host, sizeof(collector->host), "%s", host);
+    collector->port = port;
+}
+
+static int rig_try_open(void)
+{
+    const struct packet_config packet_config = {
+        .max_datagram = rig_options.max_datagram, .max_delay_ns = NS_PER_S, .stats = &rig_stats};
+    ck_assert_int_eq(packet_open(&rig_packet, &packet_config, rig_now, rig_no_sink, NULL), 0);
+    const struct udp_config config = {.options = &rig_options, .packet = rig_packet};
+    return udp_open(&rig_udp, &config, rig_now);
+}
+
+static void rig_open(void)
+{
+    ck_assert_int_eq(rig_try_open(), 0);
+}
+
+static void rig_teardown(void)
+{
+    udp_close(rig_udp);
+    packet_close(rig_packet);
+}
+
+static void rig_run(void)
+{
+    udp_run(rig_udp, rig_now);
+}
+
+static void rig_run_after(uint64_t ns)
+{
+    rig_now.wall_ns += ns;
+    rig_now.monotonic_ns += ns;
+    rig_run();
+}
+
+static uint64_t rig_deadline_ns(void)
+{
+    struct poll_set set;
+    poll_set_clear(&set);
+    udp_wants(rig_udp, &set);
+    return set.deadline_ns;
+}
+
+/* Queues a data datagram that carries the next number, and returns that. */
+static unsigned rig_queue_sized(size_t octets, unsigned records)
+{
+    uint8_t data[PACKET_OCTETS_MAX] = {0, 9};
+    const uint16_t head[] = {htobe16(9), htobe16((uint16_t)records)};
+    const uint16_t flowset[] = {htobe16(RIG_DATA_TEMPLATE),
+                                htobe16((uint16_t)(octets - PACKET_HEADER_OCTETS))};
+    const be32 number = htobe32(rig_next_number);
+    memcpy(data, head, sizeof(head));
+    memcpy(data + PACKET_HEADER_OCTETS, flowset, sizeof(flowset));
+    memcpy(data + RIG_NUMBER_OFFSET, &number, sizeof(number));
+    udp_queue(rig_udp, data, octets, records);
+    return rig_next_number++;
+}
+
+static unsigned rig_queue(unsigned records)
+{
+    return rig_queue_sized(RIG_FULL_OCTETS, records);
+}
+
+static const struct collector_stats *rig_collector(size_t index)
+{
+    return udp_collector_stats(rig_udp, index);
+}
+
+/* A receiving socket on host; port 0 takes any. */
+static int rig_receiver(const char *host, uint16_t port)
+{
+    struct sockaddr_storage address;
+    ck_assert_int_eq(resolver_numeric(host, port, &address), 0);
+    int fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    const int octets = 8 << 20, on = 1;
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &octets, sizeof(octets)), 0);
+    if (address.ss_family == AF_INET6)
+        ck_assert_int_eq(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)), 0);
+    ck_assert_msg(bind(fd, (struct sockaddr *)&address, sizeof(struct sockaddr_in6)) == 0, "bind: %s",
+                  strerror(errno));
+    return fd;
+}
+
+static uint16_t rig_port(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t octets = sizeof(address);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &octets), 0);
+    return ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
+}
+
+struct rig_datagram {
+    bool templates;
+    uint32_t sequence;
+    unsigned number; /* of data */
+    size_t octets;
+    struct sockaddr_storage from;
+};
+
+static struct rig_datagram rig_decode(const uint8_t *data, size_t octets)
+{
+    ck_assert_uint_ge(octets, RIG_NUMBER_OFFSET + sizeof(be32));
+    struct rig_datagram datagram = {.octets = octets};
+    uint16_t flowset;
+    be32 sequence, number;
+    memcpy(&sequence, data + 12, sizeof(sequence));
+    memcpy(&flowset, data + PACKET_HEADER_OCTETS, sizeof(flowset));
+    memcpy(&number, data + RIG_NUMBER_OFFSET, sizeof(number));
+    ck_assert_uint_eq(data[1], 9);
+    datagram.sequence = be32toh(sequence);
+    datagram.templates = be16toh(flowset) != RIG_DATA_TEMPLATE;
+    datagram.number = be32toh(number);
+    return datagram;
+}
+
+/* Takes a datagram that is there within wait_ms. */
+static bool rig_receive(int fd, int wait_ms, struct rig_datagram *datagram)
+{
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    if (poll(&readable, 1, wait_ms) == 0)
+        return false;
+    uint8_t data[65536];
+    struct sockaddr_storage from = {0};
+    socklen_t from_octets = sizeof(from);
+    ssize_t octets = recvfrom(fd, data, sizeof(data), 0, (struct sockaddr *)&from, &from_octets);
+    ck_assert_int_gt(octets, 0);
+    *datagram = rig_decode(data, (size_t)octets);
+    datagram->from = from;
+    return true;
+}
+
+static struct rig_datagram rig_expect(int fd)
+{
+    struct rig_datagram datagram;
+    ck_assert_msg(rig_receive(fd, RIG_WAIT_MS, &datagram), "no datagram came");
+    return datagram;
+}
+
+static void rig_expect_templates(int fd, uint32_t sequence)
+{
+    struct rig_datagram datagram = rig_expect(fd);
+    ck_assert_msg(datagram.templates, "data %u where templates were due", datagram.number);
+    ck_assert_uint_eq(datagram.sequence, sequence);
+}
+
+static void rig_expect_data(int fd, uint32_t sequence, unsigned number)
+{
+    struct rig_datagram datagram = rig_expect(fd);
+    ck_assert_msg(!datagram.templates, "templates where data %u was due", number);
+    ck_assert_uint_eq(datagram.number, number);
+    ck_assert_uint_eq(datagram.sequence, sequence);
+}
+
+/* Loopback delivers within the send: what is not there will not come. */
+static void rig_expect_nothing(int fd)
+{
+    struct rig_datagram datagram;
+    ck_assert_msg(!rig_receive(fd, 0, &datagram), "a datagram came that was not due: %s, sequence %u",
+                  datagram.templates ? "templates" : "data", datagram.sequence);
+}
