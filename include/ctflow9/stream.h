@@ -8,21 +8,28 @@
 /*
  * Lines to a file descriptor that may be a terminal, a pipe, a socket or a file, through a bounded buffer,
  * without ever blocking: what does not fit is refused, and the caller counts it. Only whole lines are written
- * or lost. One thread owns it.
+ * or lost; a line that was written in part is completed before any other. SIGPIPE is ignored. One thread owns
+ * it.
  */
 struct stream;
 
-int stream_open(struct stream **stream, int fd,
-                size_t buffer_octets);    /* fd stays the caller's. 0 or -errno */
+/*
+ * fd stays the caller's and is not made non-blocking, since a terminal or a pipe is shared with other
+ * programs: the stream opens it once more for itself. Where that is refused (no /proc, another user's pipe),
+ * fd is made non-blocking until stream_close(). 0 or -errno.
+ */
+int stream_open(struct stream **stream, int fd, size_t buffer_octets);
 void stream_close(struct stream *stream); /* NULL is fine; what is held is thrown away */
 
 /* Room for one line of up to octets; NULL when the buffer is full. */
 char *stream_reserve(struct stream *stream, size_t octets);
-/* Adds the first octets of the room reserved, newline included. */
+/* Adds the first octets of the room reserved: one line, newline included. */
 void stream_commit(struct stream *stream, size_t octets);
 
-/* Writes what can be written. -EPIPE and the like when nobody will ever read again (once; lines are then
- * refused). 0 otherwise. */
+/*
+ * Writes what can be written. -EPIPE and the like when nobody will ever read again (once; lines are then
+ * refused). 0 otherwise, also when the disk is full: that is tried again at the next run.
+ */
 int stream_run(struct stream *stream);
 void stream_wants(const struct stream *stream, struct poll_set *set);
 size_t stream_held(const struct stream *stream); /* lines not yet written */
