@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "ctflow9/json.h"
+
+#include <endian.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "ctflow9/instant.h"
+#include "ctflow9/text.h"
+
+/* Writes one value, of which member is the place in *flow; NULL = the flow has none. */
+typedef char *put_value(char *at, const struct flow *flow, const void *member);
+
+static char *put_u8(char *at, const struct flow *flow, const void *member)
+{
+    (void)flow;
+    return text_number(at, *(const uint8_t *)member);
+}
+
+static char *put_u16(char *at, const struct flow *flow, const void *member)
+{
+    (void)flow;
+    return text_number(at, *(const uint16_t *)member);
+}
+
+static char *put_u32(char *at, const struct flow *flow, const void *member)
+{
+    (void)flow;
+    return text_number(at, *(const uint32_t *)member);
+}
+
+static char *put_u64(char *at, const struct flow *flow, const void *member)
+{
+    (void)flow;
+    return text_number(at, *(const uint64_t *)member);
+}
+
+static char *put_string(char *at, const char *string)
+{
+    if (string == NULL)
+        return NULL;
+    *at++ = '"';
+    at = stpcpy(at, string);
+    *at++ = '"';
+    return at;
+}
+
+static char *put_bool(char *at, bool value)
+{
+    return stpcpy(at, value ? "true" : "false");
+}
+
+static char *put_time(char *at, const struct flow *flow, const void *member)
+{
+    uint64_t time_ns = *(const uint64_t *)member;
+    struct tm time;
+    (void)flow;
+    gmtime_r(&(time_t){(time_t)(time_ns / NS_PER_S)}, &time);
+    *at++ = '"';
+    at = text_date_time(at, &time, 'T');
+    *at++ = '.';
+    at = text_digits(at, time_ns, 9);
+    return stpcpy(at, "Z\"");
+}
+
+static char *put_duration(char *at, const struct flow *flow, const void *member)
+{
+    (void)member;
+    return text_number(at, flow->stop_ns > flow->start_ns ? flow->stop_ns - flow->start_ns : 0);
+}
+
+static char *put_ip_version(char *at, const struct flow *flow, const void *member)
+{
+    (void)member;
+    return text_number(at, flow->family == AF_INET ? 4 : 6);
+}
+
+static char *put_protocol_name(char *at, const struct flow *flow, const void *member)
+{
+    (void)member;
+    return put_string(at, text_protocol(flow->protocol));
+}
+
+static char *put_address(char *at, const struct flow *flow, const void *member)
+{
+    *at++ = '"';
+    at = text_address(at, flow, member);
+    *at++ = '"';
+    return at;
+}
+
+static char *put_port(char *at, const struct flow *flow, const void *member)
+{
+    return text_has_ports(flow) ? text_number(at, be16toh(*(const be16 *)member)) : NULL;
+}
+
+static char *put_icmp_u8(char *at, const struct flow *flow, const void *member)
+{
+    return flow_is_icmp(flow) ? text_number(at, *(const uint8_t *)member) : NULL;
+}
+
+static char *put_icmp_id(char *at, const struct flow *flow, const void *member)
+{
+    return flow_is_icmp(flow) ? text_number(at, be16toh(*(const be16 *)member)) : NULL;
+}
+
+static char *put_translated(char *at, const struct flow *flow, const void *member)
+{
+    (void)member;
+    return put_bool(at, flow_is_translated(flow));
+}
+
+static char *put_requested(char *at, const struct flow *flow, const void *member)
+{
+    (void)member;
+    return put_bool(at, flow_has(flow, FLOW_REQUESTED));
+}
+
+/* The zone of one direction, which few flows have. */
+static char *put_tuple_zone(char *at, const struct flow *flow, const void *member)
+{
+    uint16_t zone = *(const uint16_t *)member;
+    (void)flow;
+    return zone != 0 ? text_number(at, zone) : NULL;
+}
+
+static char *put_end_reason_name(char *at, const struct flow *flow, const void *member)
+{
+    static const char *const names[UINT8_MAX + 1] = {
+        [FLOW_END_IDLE_TIMEOUT] = "idle_timeout",
+        [FLOW_END_ACTIVE_TIMEOUT] = "active_timeout",
+        [FLOW_END_DETECTED] = "end_detected",
+        [FLOW_END_FORCED] = "forced_end",
+        [FLOW_END_LACK_OF_RESOURCES] = "lack_of_resources",
+    };
+    (void)member;
+    return put_string(at, names[flow->end_reason]);
+}
+
+static char *put_tcp_state_name(char *at, const struct flow *flow, const void *member)
+{
+    static const char *const names[UINT8_MAX + 1] = {
+        [TCP_CONNTRACK_NONE] = "none",         [TCP_CONNTRACK_SYN_SENT] = "syn_sent",
+        [TCP_CONNTRACK_SYN_RECV] = "syn_recv", [TCP_CONNTRACK_ESTABLISHED] = "established",
+        [TCP_CONNTRACK_FIN_WAIT] = "fin_wait", [TCP_CONNTRACK_CLOSE_WAIT] = "close_wait",
+        [TCP_CONNTRACK_LAST_ACK] = "last_ack", [TCP_CONNTRACK_TIME_WAIT] = "time_wait",
+        [TCP_CONNTRACK_CLOSE] = "close",       [TCP_CONNTRACK_SYN_SENT2] = "syn_sent2",
+    };
+    (void)member;
+    return put_string(at, names[flow->tcp_state]);
+}
+
+#define AT(member) offsetof(struct flow, member)
+
+/* Every key, in the order of the line. */
+static const struct {
+    const char *name;
+    put_value *put;
+    size_t offset; /* of the member; 0 where put looks at the whole flow */
+    unsigned has;  /* enum flow_has that it takes */
+} keys[] = {
+    {"start", put_time, AT(start_ns), FLOW_HAS_START},
+    {"stop", put_time, AT(stop_ns), 0},
+    {"duration_ns", put_duration, 0, FLOW_HAS_START},
+    {"ip_version", put_ip_version, 0, 0},
+    {"protocol", put_u8, AT(protocol), 0},
+    {"protocol_name", put_protocol_name, 0, 0},
+    {"src_address", put_address, AT(tuple[FLOW_ORIGINAL].src), 0},
+    {"dst_address", put_address, AT(tuple[FLOW_ORIGINAL].dst), 0},
+    {"src_port", put_port, AT(tuple[FLOW_ORIGINAL].src_port), 0},
+    {"dst_port", put_port, AT(tuple[FLOW_ORIGINAL].dst_port), 0},
+    {"icmp_type", put_icmp_u8, AT(tuple[FLOW_ORIGINAL].icmp_type), 0},
+    {"icmp_code", put_icmp_u8, AT(tuple[FLOW_ORIGINAL].icmp_code), 0},
+    {"icmp_id", put_icmp_id, AT(tuple[FLOW_ORIGINAL].icmp_id), 0},
+    {"packets", put_u64, AT(packets[FLOW_ORIGINAL]), FLOW_HAS_COUNTERS},
+    {"octets", put_u64, AT(octets[FLOW_ORIGINAL]), FLOW_HAS_COUNTERS},
+    {"reply_src_address", put_address, AT(tuple[FLOW_REPLY].src), 0},
+    {"reply_dst_address", put_address, AT(tuple[FLOW_REPLY].dst), 0},
+    {"reply_src_port", put_port, AT(tuple[FLOW_REPLY].src_port), 0},
+    {"reply_dst_port", put_port, AT(tuple[FLOW_REPLY].dst_port), 0},
+    {"reply_icmp_type", put_icmp_u8, AT(tuple[FLOW_REPLY].icmp_type), 0},
+    {"reply_icmp_code", put_icmp_u8, AT(tuple[FLOW_REPLY].icmp_code), 0},
+    {"reply_icmp_id", put_icmp_id, AT(tuple[FLOW_REPLY].icmp_id), 0},
+    {"reply_packets", put_u64, AT(packets[FLOW_REPLY]), FLOW_HAS_COUNTERS},
+    {"reply_octets", put_u64, AT(octets[FLOW_REPLY]), FLOW_HAS_COUNTERS},
+    {"translated", put_translated, 0, 0},
+    {"end_reason", put_u8, AT(end_reason), 0},
+    {"end_reason_name", put_end_reason_name, 0, 0},
+    {"tcp_state", put_u8, AT(tcp_state), FLOW_HAS_TCP_STATE},
+    {"tcp_state_name", put_tcp_state_name, 0, FLOW_HAS_TCP_STATE},
+    {"status", put_u32, AT(status), FLOW_HAS_STATUS},
+    {"timeout_s", put_u32, AT(timeout_s), FLOW_HAS_TIMEOUT},
+    {"requested", put_requested, 0, 0},
+    {"mark", put_u32, AT(mark), 0},
+    {"zone", put_u16, AT(zone), 0},
+    {"original_zone", put_tuple_zone, AT(tuple[FLOW_ORIGINAL].zone), 0},
+    {"reply_zone", put_tuple_zone, AT(tuple[FLOW_REPLY].zone), 0},
+    {"id", put_u32, AT(id), 0},
+};
+
+size_t json_flow(char *line, const struct flow *flow)
+{
+    char *at = line;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (!flow_has(flow, keys[i].has))
+            continue;
+        char *value = stpcpy(at, at == line ? "{\"" : ",\"");
+        value = stpcpy(stpcpy(value, keys[i].name), "\":");
+        value = keys[i].put(value, flow, (const char *)flow + keys[i].offset);
+        if (value != NULL)
+            at = value;
+    }
+    at = stpcpy(at, "}\n");
+    return (size_t)(at - line);
+}
