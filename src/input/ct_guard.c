@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/ct_guard.h"
+
+#include <endian.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+
+#include "ctflow9/instant.h"
+#include "ctflow9/netlink_socket.h"
+
+#define TELL_INTERVAL_NS (60 * NS_PER_S)
+
+void ct_guard_init(struct ct_guard *guard, bool reliable, struct stats *stats)
+{
+    *guard = (struct ct_guard){.wanted = reliable, .stats = stats};
+}
+
+uint32_t ct_guard_book(struct ct_guard *guard, uint32_t drops)
+{
+    uint32_t dropped = drops - guard->drops_seen;
+    guard->drops_seen = drops;
+    if (guard->wanted && !guard->released) {
+        guard->stats->deferred += dropped;
+    } else {
+        guard->stats->lost += dropped;
+        guard->lost_untold += dropped;
+    }
+    return dropped;
+}
+
+bool ct_guard_is_concerned(const struct ct_guard *guard, uint32_t dropped)
+{
+    return guard->wanted && (guard->released || dropped > 0);
+}
+
+enum ct_guard_verdict ct_guard_judge(const struct ct_guard *guard, const struct ct_guard_table *table)
+{
+    uint64_t used = (uint64_t)table->entries * 100;
+    if (!guard->released)
+        return table->limit > 0 && used > (uint64_t)table->limit * CT_GUARD_RELEASE_PERCENT ? CT_GUARD_RELEASE
+                                                                                            : CT_GUARD_STAY;
+    return used < (uint64_t)table->limit * CT_GUARD_RETURN_PERCENT || table->limit == 0 ? CT_GUARD_RETURN
+                                                                                        : CT_GUARD_STAY;
+}
+
+void ct_guard_changed(struct ct_guard *guard, enum ct_guard_verdict verdict)
+{
+    guard->released = verdict == CT_GUARD_RELEASE;
+    guard->stats->guard_releases += guard->released;
+}
+
+uint64_t ct_guard_losses_to_tell(struct ct_guard *guard, uint64_t now_ns)
+{
+    uint64_t lost = guard->lost_untold;
+    if (lost == 0 || now_ns < guard->next_tell_ns)
+        return 0;
+    guard->lost_untold = 0;
+    guard->next_tell_ns = now_ns + TELL_INTERVAL_NS;
+    return lost;
+}
+
+static int read_table_attribute(const struct nlattr *attribute, void *context)
+{
+    struct ct_guard_table *table = context;
+    if (mnl_attr_validate(attribute, MNL_TYPE_U32) < 0)
+        return MNL_CB_OK;
+    if (mnl_attr_get_type(attribute) == CTA_STATS_GLOBAL_ENTRIES)
+        table->entries = be32toh(mnl_attr_get_u32(attribute));
+    else if (mnl_attr_get_type(attribute) == CTA_STATS_GLOBAL_MAX_ENTRIES)
+        table->limit = be32toh(mnl_attr_get_u32(attribute));
+    return MNL_CB_OK;
+}
+
+static void read_table(void *context, const struct nlmsghdr *message)
+{
+    mnl_attr_parse(message, sizeof(struct nfgenmsg), read_table_attribute, context);
+}
+
+int ct_guard_ask(int request_fd, struct ct_guard_table *table)
+{
+    _Alignas(struct nlmsghdr) char buffer[64];
+    struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+    request->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS;
+    mnl_nlmsg_put_extra_header(request, sizeof(struct nfgenmsg));
+    *table = (struct ct_guard_table){0};
+    return netlink_socket_request(request_fd, request, read_table, table);
+}
