@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/ct_setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ctflow9/ct_guard.h"
+#include "ctflow9/log.h"
+#include "ctflow9/netlink_socket.h"
+
+/* Follows the network namespace of the thread that opens a file in it. */
+#define SYSCTL_FOLDER "/proc/sys/net/netfilter"
+
+/* What each sysctl costs while it is not 1; see nf_conntrack-sysctl in the kernel's documentation. */
+static const struct sysctl {
+    const char *name;
+    const char *when_0;
+    const char *when_2; /* nf_conntrack_events alone knows 2 */
+} sysctls[] = {
+    {"nf_conntrack_acct", "connections are reported without packets and octets", NULL},
+    {"nf_conntrack_timestamp", "a connection's end is when its event is read, and its start the same", NULL},
+    {"nf_conntrack_events", "the kernel tells of no connection, so nothing is reported",
+     "connections that began before ctflow9 are not reported when they end"},
+};
+
+/* Starts connection tracking in a network namespace and changes nothing else. */
+#define TRACK_COMMAND                                                            \
+    "nft 'add table inet ctflow9; "                                              \
+    "add chain inet ctflow9 track { type filter hook prerouting priority 0; }; " \
+    "add rule inet ctflow9 track ct state new'"
+
+/* errno's text stands where it belongs in the line, not at its end. */
+#define warn(...) (errno = 0, log_warn(__VA_ARGS__))
+
+static int write_sysctl(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int error = write(fd, "1\n", 2) < 0 ? -errno : 0;
+    close(fd);
+    return error;
+}
+
+/* The value, one digit, or -errno. */
+static int read_sysctl(const char *path)
+{
+    char digit;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t octets = read(fd, &digit, 1);
+    int value = octets == 1 ? digit - '0' : octets < 0 ? -errno : -ENODATA;
+    close(fd);
+    return value;
+}
+
+static void check_sysctl(const struct sysctl *sysctl, bool set)
+{
+    char path[128];
+    snprintf(path, sizeof(path), SYSCTL_FOLDER "/%s", sysctl->name);
+    int error = set ? write_sysctl(path) : 0;
+    int value = read_sysctl(path);
+    if (value == 1)
+        return;
+    if (value < 0) {
+        warn("cannot read net.netfilter.%s (%s); if this kernel is built without it, %s", sysctl->name,
+             strerror(-value), sysctl->when_0);
+        return;
+    }
+    const char *meaning = value == 2 && sysctl->when_2 != NULL ? sysctl->when_2 : sysctl->when_0;
+    if (error)
+        warn("net.netfilter.%s is %d and cannot be set from here (%s): %s; where /proc/sys can be written, "
+             "type: sysctl -w net.netfilter.%s=1",
+             sysctl->name, value, strerror(-error), meaning, sysctl->name);
+    else
+        warn("net.netfilter.%s is %d: %s; type: sysctl -w net.netfilter.%s=1 (or start with --set-sysctls), "
+             "it works for new connections",
+             sysctl->name, value, meaning, sysctl->name);
+}
+
+static void check_sysctls(bool set)
+{
+    if (access(SYSCTL_FOLDER, X_OK) != 0) {
+        const char *why = strerror(errno);
+        warn("cannot see " SYSCTL_FOLDER
+             " (%s; systemd: ProcSubset=all), so whether counters and time stamps are "
+             "on is unknown; where it can be seen, type: sysctl -w net.netfilter.nf_conntrack_acct=1 "
+             "net.netfilter.nf_conntrack_timestamp=1 net.netfilter.nf_conntrack_events=1",
+             why);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(sysctls) / sizeof(sysctls[0]); i++)
+        check_sysctl(&sysctls[i], set);
+}
+
+/* A UDP datagram's way from a socket to itself. */
+union endpoint {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+/* Sends one datagram from a socket on the loopback address to itself. 0 or -errno. */
+static int send_to_self(union endpoint *self)
+{
+    int fd = socket(self->any.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int error = 0;
+    socklen_t size = sizeof(*self);
+    if (bind(fd, &self->any, size) != 0 || getsockname(fd, &self->any, &size) != 0 ||
+        sendto(fd, "", 1, 0, &self->any, size) < 0)
+        error = -errno;
+    close(fd);
+    return error;
+}
+
+/* Asks for (IPCTNL_MSG_CT_GET) or removes (IPCTNL_MSG_CT_DELETE) that datagram's entry. */
+static int request_entry(int fd, uint16_t type, const union endpoint *self)
+{
+    _Alignas(struct nlmsghdr) char buffer[256];
+    struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+    request->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
+    struct nfgenmsg *extra = mnl_nlmsg_put_extra_header(request, sizeof(*extra));
+    extra->nfgen_family = (uint8_t)self->any.sa_family;
+
+    struct nlattr *tuple = mnl_attr_nest_start(request, CTA_TUPLE_ORIG);
+    struct nlattr *addresses = mnl_attr_nest_start(request, CTA_TUPLE_IP);
+    if (self->any.sa_family == AF_INET) {
+        mnl_attr_put_u32(request, CTA_IP_V4_SRC, self->v4.sin_addr.s_addr);
+        mnl_attr_put_u32(request, CTA_IP_V4_DST, self->v4.sin_addr.s_addr);
+    } else {
+        mnl_attr_put(request, CTA_IP_V6_SRC, sizeof(self->v6.sin6_addr), &self->v6.sin6_addr);
+        mnl_attr_put(request, CTA_IP_V6_DST, sizeof(self->v6.sin6_addr), &self->v6.sin6_addr);
+    }
+    mnl_attr_nest_end(request, addresses);
+    struct nlattr *protocol = mnl_attr_nest_start(request, CTA_TUPLE_PROTO);
+    mnl_attr_put_u8(request, CTA_PROTO_NUM, IPPROTO_UDP);
+    mnl_attr_put_u16(request, CTA_PROTO_SRC_PORT, self->v4.sin_port); /* sin6_port is in the same place */
+    mnl_attr_put_u16(request, CTA_PROTO_DST_PORT, self->v4.sin_port);
+    mnl_attr_nest_end(request, protocol);
+    mnl_attr_nest_end(request, tuple);
+    return netlink_socket_request(fd, request, NULL, NULL);
+}
+
+enum tracking { TRACKED, UNTRACKED, UNKNOWN };
+
+/* The entry that the question itself makes is removed again. */
+static enum tracking probe(int fd, union endpoint self)
+{
+    if (send_to_self(&self) != 0)
+        return UNKNOWN;
+    if (request_entry(fd, IPCTNL_MSG_CT_GET, &self) != 0)
+        return UNTRACKED;
+    request_entry(fd, IPCTNL_MSG_CT_DELETE, &self);
+    return TRACKED;
+}
+
+/* Conntrack's hooks are there only where some rule uses it, for each family by itself. */
+static void check_tracking(int fd)
+{
+    const union endpoint v4 = {.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+    const union endpoint v6 = {.v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT}};
+    enum tracking found_v4 = probe(fd, v4), found_v6 = probe(fd, v6);
+    if (found_v4 == TRACKED || found_v6 == TRACKED)
+        return;
+    if (found_v4 == UNKNOWN && found_v6 == UNKNOWN)
+        warn(
+            "the conntrack table is empty, and whether any rule makes the kernel track connections cannot be "
+            "tried, because loopback is down; type: ip link set lo up");
+    else
+        warn("no rule here makes the kernel track connections, so there is nothing to report; any rule with "
+             "'ct state' starts it, for example: " TRACK_COMMAND);
+}
+
+static int refuse(int error)
+{
+    if (error == -EPERM) {
+        log_error(
+            "reading connection tracking takes CAP_NET_ADMIN: run ctflow9 with sudo, or give it the "
+            "capability (systemd: AmbientCapabilities=CAP_NET_ADMIN; else: setcap cap_net_admin+ep FILE)");
+        return error;
+    }
+    log_error(
+        "this kernel has no connection tracking that can be read (%s); type: modprobe nf_conntrack_netlink",
+        strerror(-error));
+    return -ENOTSUP;
+}
+
+int ct_setup_check(bool set_sysctls)
+{
+    int fd = netlink_socket_open();
+    if (fd < 0)
+        return refuse(fd);
+    struct ct_guard_table table;
+    int error = ct_guard_ask(fd, &table);
+    if (error) {
+        error = refuse(error);
+        goto out;
+    }
+    check_sysctls(set_sysctls);
+    if (table.entries == 0)
+        check_tracking(fd);
+out:
+    close(fd);
+    return error;
+}
