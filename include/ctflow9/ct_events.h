@@ -20,16 +20,20 @@ struct ct_events_config {
     uint64_t rcvbuf_octets;
     bool reliable;
     struct mark_option mark;
-    uint32_t
-        table_limit; /* the guard's idea of the conntrack table's size; 0 = what the kernel says. For tests */
-    struct stats *stats;
+    uint32_t table_limit; /* instead of nf_conntrack_max for the guard; 0 = what the kernel says. For tests */
+    struct stats *stats;  /* outlives the events */
 };
 
-/* Called for each finished connection; end_reason, start_ns and stop_ns are set whatever the kernel told. */
+/*
+ * Called for each finished connection. end_reason, start_ns and stop_ns are set whatever the kernel told;
+ * has still says what it told.
+ */
 typedef void ct_events_handler(void *context, const struct flow *flow);
 
-/* Opens in the thread's present network namespace. 0 or -errno, with the reason logged in one line that says
- * what to do. */
+/*
+ * Opens in the thread's present network namespace. 0 or -errno, with the reason logged in one line that says
+ * what to do.
+ */
 int ct_events_open(struct ct_events **events, const struct ct_events_config *config);
 void ct_events_close(struct ct_events *events); /* NULL is fine */
 
@@ -41,14 +45,21 @@ void ct_events_close(struct ct_events *events); /* NULL is fine */
  */
 unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_handler *handler, void *context);
 
+/*
+ * Hears no more. What has arrived stays to be drained, so that the last drains come to an end however busy
+ * the kernel is; the ct_events_run() after them counts the last drops.
+ */
+void ct_events_stop(struct ct_events *events);
+
 /* The socket, for waiting until the next event; leave it out while draining on an interval. */
 void ct_events_wants_event(const struct ct_events *events, struct poll_set *set);
 
 /*
- * Between drains: counts drops, warns of losses at most once a minute, and runs the guard. The guard lets go
- * of reliable delivery when more than 90 % of the conntrack table is in use while events do not fit into the
- * receive buffer, and takes it up again below 75 %. Without new drops it asks the kernel nothing. wants()
- * gives the guard's deadline while it has let go.
+ * After a drain: counts drops, warns of losses at most once a minute, and runs the guard (ct_guard.h), all at
+ * most every 100 ms and only when something was read since or the guard has let go. The guard lets go of
+ * reliable delivery when more than 90 % of the conntrack table is in use while events do not fit into the
+ * receive buffer, and takes it up again below 75 %. Without new drops it asks the kernel nothing about the
+ * table. wants() gives the time of the next look when one is due; at rest there is none.
  */
 void ct_events_run(struct ct_events *events, struct instant now);
 void ct_events_wants(const struct ct_events *events, struct poll_set *set);

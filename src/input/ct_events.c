@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/ct_events.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctflow9/ct_decode.h"
+#include "ctflow9/ct_guard.h"
+#include "ctflow9/log.h"
+#include "ctflow9/netlink_socket.h"
+#include "ctflow9/rx.h"
+
+#define LOOK_INTERVAL_NS    (100 * NS_PER_MS)
+#define FAILURE_INTERVAL_NS (60 * NS_PER_S)
+
+enum { TYPE_DESTROY = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE };
+
+struct ct_events {
+    int fd;
+    int request_fd; /* our own requests: no filter, no group */
+    struct rx *rx;
+    struct stats *stats;
+    struct ct_guard guard;
+    uint32_t table_limit;  /* 0 = what the kernel says */
+    bool unlooked;         /* something was read since the last look at the drop counter */
+    int failure;           /* the last -errno of a call that should not fail, not yet told; 0 = none */
+    uint64_t next_look_ns; /* monotonic */
+    uint64_t next_failure_ns;
+};
+
+/* The step that failed. */
+static int refuse(const char *what, int error)
+{
+    log_error("cannot %s: %s%s", what, strerror(-error),
+              error == -EPERM ? " (it takes CAP_NET_ADMIN: run as root)" : "");
+    return error;
+}
+
+static int set_rcvbuf(int fd, uint64_t octets)
+{
+    int64_t granted = netlink_socket_set_rcvbuf(fd, octets);
+    if (granted < 0)
+        return refuse("set the receive buffer", (int)granted);
+    if ((uint64_t)granted < octets) {
+        errno = 0;
+        log_warn("the kernel granted a receive buffer of %" PRId64 " octets instead of %" PRIu64
+                 "; more takes CAP_NET_ADMIN outside any container, or: sysctl -w net.core.rmem_max=%" PRIu64,
+                 granted, octets, octets);
+    }
+    return 0;
+}
+
+static int hear(struct ct_events *events, const struct ct_events_config *config)
+{
+    events->fd = netlink_socket_open();
+    if (events->fd < 0)
+        return refuse("open a netlink socket for events", events->fd);
+    events->request_fd = netlink_socket_open();
+    if (events->request_fd < 0)
+        return refuse("open a netlink socket for requests", events->request_fd);
+    int error = set_rcvbuf(events->fd, config->rcvbuf_octets);
+    if (error)
+        return error;
+    error = netlink_socket_set_reliable(events->fd, config->reliable);
+    if (error)
+        return refuse("set the way that events are delivered", error);
+    error = config->mark.given ? netlink_socket_filter_mark(events->fd, &config->mark) : 0;
+    if (error)
+        return refuse("attach the filter for --mark", error);
+    error = rx_open(&events->rx, events->fd);
+    if (error)
+        return refuse("take memory for receiving", error);
+    error = netlink_socket_join(events->fd, NFNLGRP_CONNTRACK_DESTROY);
+    return error ? refuse("hear the kernel's conntrack events", error) : 0;
+}
+
+int ct_events_open(struct ct_events **events, const struct ct_events_config *config)
+{
+    struct ct_events *opened = malloc(sizeof(*opened));
+    if (opened == NULL)
+        return refuse("take memory for conntrack events", -ENOMEM);
+    *opened = (struct ct_events){
+        .fd = -1, .request_fd = -1, .stats = config->stats, .table_limit = config->table_limit};
+    ct_guard_init(&opened->guard, config->reliable, config->stats);
+    int error = hear(opened, config);
+    if (error) {
+        ct_events_close(opened);
+        return error;
+    }
+    *events = opened;
+    return 0;
+}
+
+void ct_events_close(struct ct_events *events)
+{
+    if (events == NULL)
+        return;
+    rx_close(events->rx);
+    if (events->request_fd >= 0)
+        close(events->request_fd);
+    if (events->fd >= 0)
+        close(events->fd);
+    free(events);
+}
+
+static void set_stamps(struct flow *flow, uint64_t now_ns)
+{
+    if (!flow_has(flow, FLOW_HAS_STOP))
+        flow->stop_ns = now_ns;
+    if (!flow_has(flow, FLOW_HAS_START) || flow->start_ns > flow->stop_ns)
+        flow->start_ns = flow->stop_ns;
+}
+
+static void take(struct stats *stats, const struct rx_message *received, uint64_t now_ns,
+                 ct_events_handler *handler, void *context)
+{
+    const struct nlmsghdr *message = received->data;
+    if (received->port_id != 0) {
+        stats->not_from_kernel++;
+        return;
+    }
+    if (received->truncated) {
+        stats->truncated++;
+        return;
+    }
+    if (received->octets < sizeof(*message) || message->nlmsg_len > received->octets) {
+        stats->malformed++;
+        return;
+    }
+    if (message->nlmsg_type != TYPE_DESTROY) {
+        stats->ignored++;
+        return;
+    }
+    stats->events++;
+
+    struct flow flow;
+    if (ct_decode(message, &flow) != 0) {
+        stats->malformed++;
+        return;
+    }
+    set_stamps(&flow, now_ns);
+    flow.end_reason = (uint8_t)flow_end_reason(&flow);
+    handler(context, &flow);
+}
+
+unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_handler *handler, void *context)
+{
+    unsigned taken = 0;
+    while (taken < limit) {
+        unsigned asked = limit - taken < RX_BATCH ? limit - taken : RX_BATCH;
+        const struct rx_message *messages;
+        int count = rx_receive(events->rx, asked, &messages);
+        if (count < 0)
+            events->failure = count;
+        if (count <= 0)
+            break;
+        uint64_t now_ns = instant_read_clock(CLOCK_REALTIME);
+        for (int i = 0; i < count; i++)
+            take(events->stats, &messages[i], now_ns, handler, context);
+        taken += (unsigned)count;
+        if ((unsigned)count < asked)
+            break;
+    }
+    events->unlooked |= taken > 0 || events->failure != 0;
+    return taken;
+}
+
+void ct_events_wants_event(const struct ct_events *events, struct poll_set *set)
+{
+    poll_set_add(set, events->fd, POLLIN);
+}
+
+static bool failed(struct ct_events *events, int error)
+{
+    if (error)
+        events->failure = error;
+    return error != 0;
+}
+
+void ct_events_stop(struct ct_events *events)
+{
+    failed(events, netlink_socket_leave(events->fd, NFNLGRP_CONNTRACK_DESTROY));
+    events->unlooked = true;
+    events->next_look_ns = 0;
+}
+
+static uint32_t book_drops(struct ct_events *events)
+{
+    uint32_t drops;
+    if (failed(events, netlink_socket_drops(events->fd, &drops)))
+        return 0;
+    return ct_guard_book(&events->guard, drops);
+}
+
+static void change_mode(struct ct_events *events, enum ct_guard_verdict verdict)
+{
+    if (verdict == CT_GUARD_RELEASE)
+        book_drops(events);
+    if (failed(events, netlink_socket_set_reliable(events->fd, verdict == CT_GUARD_RETURN)))
+        return;
+    if (verdict == CT_GUARD_RETURN)
+        book_drops(events);
+    ct_guard_changed(&events->guard, verdict);
+}
+
+static void guard_table(struct ct_events *events)
+{
+    struct ct_guard_table table;
+    if (failed(events, ct_guard_ask(events->request_fd, &table)))
+        return;
+    if (events->table_limit > 0)
+        table.limit = events->table_limit;
+
+    enum ct_guard_verdict verdict = ct_guard_judge(&events->guard, &table);
+    if (verdict == CT_GUARD_STAY)
+        return;
+    change_mode(events, verdict);
+    errno = 0;
+    if (verdict == CT_GUARD_RELEASE)
+        log_warn("the conntrack table is nearly full (%" PRIu32 " of %" PRIu32
+                 ") while events come faster than they are read: reliable delivery is off until it has "
+                 "drained, events may be lost; raise --rcvbuf or net.netfilter.nf_conntrack_max",
+                 table.entries, table.limit);
+    else
+        log_info("the conntrack table has drained (%" PRIu32 " of %" PRIu32 "): delivery is reliable again",
+                 table.entries, table.limit);
+}
+
+static void tell_troubles(struct ct_events *events, uint64_t now_ns)
+{
+    uint64_t lost = ct_guard_losses_to_tell(&events->guard, now_ns);
+    if (lost > 0) {
+        errno = 0;
+        log_warn("%" PRIu64 " events were lost, they came faster than they were read; raise --rcvbuf", lost);
+    }
+    if (events->failure != 0 && now_ns >= events->next_failure_ns) {
+        errno = -events->failure;
+        log_warn("trouble with the socket that hears conntrack events");
+        events->failure = 0;
+        events->next_failure_ns = now_ns + FAILURE_INTERVAL_NS;
+    }
+}
+
+void ct_events_run(struct ct_events *events, struct instant now)
+{
+    if ((!events->unlooked && !events->guard.released) || now.monotonic_ns < events->next_look_ns)
+        return;
+    events->unlooked = false;
+    events->next_look_ns = now.monotonic_ns + LOOK_INTERVAL_NS;
+    if (ct_guard_is_concerned(&events->guard, book_drops(events)))
+        guard_table(events);
+    tell_troubles(events, now.monotonic_ns);
+}
+
+void ct_events_wants(const struct ct_events *events, struct poll_set *set)
+{
+    if (events->unlooked || events->guard.released)
+        poll_set_before(set, events->next_look_ns);
+}
