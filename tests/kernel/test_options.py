@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bad options and configurations: one line says what is wrong, exit 2, and nothing was started."""
+
+import os
+import subprocess
+import tempfile
+import unittest
+
+from lab import BINARY
+
+BAD_OPTIONS = [
+    ["--bogus"],
+    ["argument"],
+    ["-c", "10.0.0.1:99999"],
+    ["-c", ""],
+    ["--max-datagram", "100"],
+    ["--max-delay", "-1"],
+    ["--max-rate", "12x"],
+    ["--queue", "0"],
+    ["--source-address", "nowhere"],
+    ["--mark", "0x1ffffffff"],
+    ["--fields", "mark,colour"],
+    ["--rcvbuf", "1e3"],
+    ["-f", "/nonexistent"],
+]
+
+BAD_CONFIGURATIONS = [
+    ('{\n"colector": "10.0.0.1"}', 2),
+    ('{"queue": 10,\n\n"max-datagram": "large"}', 3),
+    ('{"queue": -1}', 1),
+    ('{"print": true,\n', 2),
+]
+
+
+def start(*words):
+    return subprocess.run([BINARY, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
+
+
+class Options(unittest.TestCase):
+    def refused(self, result):
+        self.assertEqual(result.returncode, 2)
+        self.assertEqual(result.stdout, "")
+        self.assertRegex(result.stderr, r"\Actflow9: [^\n]+\n\Z")
+
+    def test_bad_options(self):
+        for words in BAD_OPTIONS:
+            with self.subTest(words=words):
+                self.refused(start(*words))
+
+    def test_bad_configuration(self):
+        for text, line in BAD_CONFIGURATIONS:
+            with self.subTest(text=text), tempfile.TemporaryDirectory() as directory:
+                path = os.path.join(directory, "ctflow9.json")
+                with open(path, "w") as file:
+                    file.write(text)
+                result = start("-f", path)
+                self.refused(result)
+                self.assertIn(f"{path}:{line}: ", result.stderr)
+
+    def test_help_and_version(self):
+        for option, said in (("--help", "--collector"), ("--version", "ctflow9 "), ("--check", '"max-datagram": 1400')):
+            with self.subTest(option=option):
+                result = start(option)
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                self.assertIn(said, result.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

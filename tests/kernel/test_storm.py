@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""200,000 connections flushed at once: every one becomes a record, exactly once."""
+
+import json
+import unittest
+
+from ctflow9 import Ctflow9
+from lab import PROGRAMS, Lab, wait_until
+
+COUNT = 200000
+
+
+class Storm(unittest.TestCase):
+    def storm(self, *options):
+        with Lab() as lab:
+            sink = lab.start(lab.collector, "sink", f"{PROGRAMS}/sink", "--address", "10.3.0.2", "--unique")
+            sink.wait_log("listening")
+            exporter = Ctflow9(lab, "-c", "10.3.0.2", *options)
+            lab.make_flows(COUNT)
+            lab.flush()
+            exporter.wait_flows(COUNT, limit_s=120)
+            totals = exporter.finish()
+            sent = exporter.collector_totals("10.3.0.2:2055")
+            self.assertEqual((totals["events"], totals["flows"], totals["records"]), (COUNT, COUNT, COUNT))
+            self.assertEqual((totals["lost"], totals["malformed"], totals["truncated"]), (0, 0, 0))
+            self.assertEqual((sent["records"], sent["records_dropped"]), (COUNT, 0))
+
+            wait_until(lambda: lab.collector.udp_received() >= sent["datagrams"], "the sink takes every datagram")
+            self.assertEqual(sink.stop(), 0)
+            counted = json.loads(sink.output())
+            nothing = ("dropped", "unknown_sets", "malformed", "wrong_counts", "sequence_gaps", "duplicates")
+            self.assertEqual({name: counted[name] for name in nothing}, dict.fromkeys(nothing, 0))
+            self.assertEqual((counted["records"], counted["unique"]), (COUNT, COUNT))
+            return totals
+
+    def test_default(self):
+        self.storm()
+
+    def test_small_receive_buffer(self):
+        """What does not fit is deferred by the kernel, not lost."""
+        totals = self.storm("--rcvbuf", "256K")
+        self.assertGreater(totals["deferred"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
