@@ -356,20 +356,17 @@ static int split_collector(const char *text, char host[OPTIONS_HOST_MAX + 1], co
 {
     const char *colon = strchr(text, ':');
     const char *start = text;
-    const char *end = colon;
-    const char *rest = colon;
+    const char *end = text + strlen(text);
+    const char *rest = end;
     *ipv6 = true;
     *port = NULL;
     if (text[0] == '[') {
-        start++;
+        start = text + 1;
         end = strchr(text, ']');
         rest = end ? end + 1 : NULL;
-    } else if (colon && strchr(colon + 1, ':')) {
-        end = rest = text + strlen(text);
-    } else {
+    } else if (!colon || !strchr(colon + 1, ':')) {
         *ipv6 = false;
-        if (!colon)
-            end = rest = text + strlen(text);
+        end = rest = colon ? colon : end;
     }
     if (!end || (*rest != '\0' && *rest != ':'))
         return option_error(
