@@ -5,41 +5,43 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ctflow9/option_value.h"
 
 enum { ARGUMENTS_MAX = 16 };
 
-/* The file that may be missing, in a directory of the test's own. */
-static char directory[] = "/tmp/check_options.XXXXXX";
-static char path[sizeof(directory) + sizeof("/ctflow9.json")];
+/* The configuration file that may be missing; when it is there it has no name in any directory. */
+static char path[32];
+static int fd;
 
 static struct options options;
 static char *out, *err;
 
-static void setup(void)
+static void remove_file(void)
 {
-    strcpy(directory + sizeof(directory) - 7, "XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-    snprintf(path, sizeof(path), "%s/ctflow9.json", directory);
-}
-
-static void teardown(void)
-{
-    unlink(path);
-    rmdir(directory);
-    free(out);
-    free(err);
-    out = err = NULL;
+    strcpy(path, "/nonexistent/ctflow9.json");
 }
 
 static void write_file(const char *text)
 {
-    FILE *file = fopen(path, "w");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_int_ge(fputs(text, file), 0);
-    ck_assert_int_eq(fclose(file), 0);
+    ck_assert_int_eq(ftruncate(fd, 0), 0);
+    ck_assert_int_eq(pwrite(fd, text, strlen(text), 0), (ssize_t)strlen(text));
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+}
+
+static void setup(void)
+{
+    fd = memfd_create("ctflow9.json", MFD_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    remove_file();
+}
+
+static void teardown(void)
+{
+    free(out);
+    free(err);
 }
 
 /* Parses the words of a command line; out and err hold what was written. */
@@ -195,8 +197,7 @@ START_TEST(the_file_is_read_when_it_is_there)
     write_file("{ \"queue\": 0 }");
     ck_assert_int_eq(parse(""), OPTIONS_REFUSED);
     ck_assert_str_eq(out, "");
-    ck_assert_ptr_nonnull(
-        strstr(err, "/ctflow9.json:1: queue: '0' is out of range: give 1 to 16777216 records\n"));
+    ck_assert_ptr_nonnull(strstr(err, ":1: queue: '0' is out of range: give 1 to 16777216 records\n"));
 }
 END_TEST
 
@@ -260,7 +261,7 @@ START_TEST(help_fits_the_screen_and_names_every_setting)
     ck_assert_int_eq(parse("-p -h nonsense"), OPTIONS_DONE);
     ck_assert_str_eq(err, "");
     char *help = strdup(out);
-    unlink(path);
+    remove_file();
     ck_assert_int_eq(parse("--check"), OPTIONS_DONE);
     settings = json_loads(out, 0, NULL);
     ck_assert_uint_gt(json_object_size(settings), 10);
@@ -301,7 +302,7 @@ START_TEST(what_check_prints_is_a_configuration_that_says_the_same)
         ck_assert_str_eq(out, printed);
         ck_assert_mem_eq(&options, &flags, sizeof(options));
         free(printed);
-        unlink(path);
+        remove_file();
     }
 }
 END_TEST
