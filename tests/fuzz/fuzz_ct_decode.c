@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Any octets as a conntrack message: with the length that they claim, and with the length that they have. The
+ * seeds in fuzz_ct_decode/ are the kernel's: oracle --write-corpus fuzz_ct_decode.
+ */
+#include "ctflow9/ct_decode.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets);
+
+static void require(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void check_flow(const struct flow *flow)
+{
+    require(flow->family == AF_INET || flow->family == AF_INET6);
+    require(flow->end_reason == 0);
+    require(flow_has(flow, FLOW_HAS_START) || flow->start_ns == 0);
+    require(flow_has(flow, FLOW_HAS_STOP) || flow->stop_ns == 0);
+    require(flow_has(flow, FLOW_HAS_STATUS) || flow->status == 0);
+    require(flow_has(flow, FLOW_HAS_TIMEOUT) || flow->timeout_s == 0);
+    require(flow_has(flow, FLOW_HAS_TCP_STATE) || flow->tcp_state == 0);
+    for (int i = 0; i < 2; i++) {
+        require(flow_has(flow, FLOW_HAS_COUNTERS) || (flow->packets[i] | flow->octets[i]) == 0);
+        for (size_t octet = sizeof(be32); flow->family == AF_INET && octet < 16; octet++)
+            require(flow->tuple[i].src.v6[octet] == 0 && flow->tuple[i].dst.v6[octet] == 0);
+    }
+}
+
+/* Whether every member is the same; the tuples have a hole at their end. */
+static bool same(const struct flow *a, const struct flow *b)
+{
+    const size_t tuple_octets = offsetof(struct flow_tuple, zone) + sizeof(uint16_t);
+    const size_t rest = offsetof(struct flow, packets);
+
+    return memcmp(&a->tuple[0], &b->tuple[0], tuple_octets) == 0 &&
+           memcmp(&a->tuple[1], &b->tuple[1], tuple_octets) == 0 &&
+           memcmp(a->packets, b->packets, sizeof(*a) - rest) == 0;
+}
+
+/* The message's first length octets, in a block that ends there. */
+static void decode(const uint8_t *data, uint32_t length)
+{
+    const size_t octets = length < sizeof(struct nlmsghdr) ? sizeof(struct nlmsghdr) : length;
+    struct nlmsghdr *message = malloc(octets);
+    struct flow flow, again;
+
+    require(message != NULL);
+    memcpy(message, data, octets);
+    message->nlmsg_len = length;
+    memset(&flow, 0, sizeof(flow));
+    memset(&again, 0xff, sizeof(again));
+    const int result = ct_decode(message, &flow);
+    require(result == 0 || result == -EBADMSG);
+    require(ct_decode(message, &again) == result);
+    if (result == 0) {
+        check_flow(&flow);
+        require(same(&flow, &again)); /* no member was left as it had been */
+    }
+    free(message);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
+{
+    struct nlmsghdr header;
+
+    if (octets < sizeof(header))
+        return 0;
+    memcpy(&header, data, sizeof(header));
+    if (header.nlmsg_len <= octets)
+        decode(data, header.nlmsg_len);
+    decode(data, (uint32_t)octets);
+    return 0;
+}
