@@ -9,9 +9,8 @@
 
 #include "ctflow9/poll_set.h"
 
-#define DRAIN_INTERVAL_NS  NS_PER_MS
-#define DRAIN_LIMIT        8192U /* messages between two looks at everything else */
-#define FINAL_DRAIN_MAX_NS (2 * NS_PER_S)
+#define DRAIN_INTERVAL_NS NS_PER_MS
+#define DRAIN_LIMIT       8192U /* messages between two looks at everything else */
 
 struct loop {
     struct ct_events *events;
@@ -75,8 +74,8 @@ static unsigned drain(const struct loop *loop, struct instant now)
 static void finish(const struct loop *loop)
 {
     struct instant now = instant_now();
-    uint64_t give_up_ns = now.monotonic_ns + FINAL_DRAIN_MAX_NS;
-    while (drain(loop, now) > 0 && now.monotonic_ns < give_up_ns) {
+    ct_events_stop(loop->events);
+    while (drain(loop, now) > 0) {
         now = instant_now();
         exporter_run(loop->exporter, now);
     }
