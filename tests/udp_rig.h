@@ -36,13 +36,13 @@ static struct udp *rig_udp;
 static struct instant rig_now;
 static unsigned rig_next_number;
 
-static void rig_no_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+static inline void rig_no_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records)
 {
     (void)context, (void)datagram, (void)octets, (void)records;
 }
 
 /* Before rig_open(), so that a test can change options. */
-static void rig_setup(void)
+static inline void rig_setup(void)
 {
     log_init(true);
     rig_options = (struct options){.max_datagram = 1400,
@@ -53,14 +53,14 @@ static void rig_setup(void)
     rig_now = (struct instant){.wall_ns = UINT64_C(1800000000) * NS_PER_S, .monotonic_ns = 1000 * NS_PER_S};
 }
 
-static void rig_add_collector(const char *host, uint16_t port)
+static inline void rig_add_collector(const char *host, uint16_t port)
 {
     struct collector_option *collector = &rig_options.collectors[rig_options.collector_count++];
     snprintf(collector->host, sizeof(collector->host), "%s", host);
     collector->port = port;
 }
 
-static int rig_try_open(void)
+static inline int rig_try_open(void)
 {
     const struct packet_config packet_config = {
         .max_datagram = rig_options.max_datagram, .max_delay_ns = NS_PER_S, .stats = &rig_stats};
@@ -69,30 +69,30 @@ static int rig_try_open(void)
     return udp_open(&rig_udp, &config, rig_now);
 }
 
-static void rig_open(void)
+static inline void rig_open(void)
 {
     ck_assert_int_eq(rig_try_open(), 0);
 }
 
-static void rig_teardown(void)
+static inline void rig_teardown(void)
 {
     udp_close(rig_udp);
     packet_close(rig_packet);
 }
 
-static void rig_run(void)
+static inline void rig_run(void)
 {
     udp_run(rig_udp, rig_now);
 }
 
-static void rig_run_after(uint64_t ns)
+static inline void rig_run_after(uint64_t ns)
 {
     rig_now.wall_ns += ns;
     rig_now.monotonic_ns += ns;
     rig_run();
 }
 
-static uint64_t rig_deadline_ns(void)
+static inline uint64_t rig_deadline_ns(void)
 {
     struct poll_set set;
     poll_set_clear(&set);
@@ -101,7 +101,7 @@ static uint64_t rig_deadline_ns(void)
 }
 
 /* Queues a data datagram that carries the next number, and returns that. */
-static unsigned rig_queue_sized(size_t octets, unsigned records)
+static inline unsigned rig_queue_sized(size_t octets, unsigned records)
 {
     uint8_t data[PACKET_OCTETS_MAX] = {0, 9};
     const uint16_t head[] = {htobe16(9), htobe16((uint16_t)records)};
@@ -115,18 +115,18 @@ static unsigned rig_queue_sized(size_t octets, unsigned records)
     return rig_next_number++;
 }
 
-static unsigned rig_queue(unsigned records)
+static inline unsigned rig_queue(unsigned records)
 {
     return rig_queue_sized(RIG_FULL_OCTETS, records);
 }
 
-static const struct collector_stats *rig_collector(size_t index)
+static inline const struct collector_stats *rig_collector(size_t index)
 {
     return udp_collector_stats(rig_udp, index);
 }
 
 /* A receiving socket on host; port 0 takes any. */
-static int rig_receiver(const char *host, uint16_t port)
+static inline int rig_receiver(const char *host, uint16_t port)
 {
     struct sockaddr_storage address;
     ck_assert_int_eq(resolver_numeric(host, port, &address), 0);
@@ -141,7 +141,7 @@ static int rig_receiver(const char *host, uint16_t port)
     return fd;
 }
 
-static uint16_t rig_port(int fd)
+static inline uint16_t rig_port(int fd)
 {
     struct sockaddr_storage address;
     socklen_t octets = sizeof(address);
@@ -157,7 +157,7 @@ struct rig_datagram {
     struct sockaddr_storage from;
 };
 
-static struct rig_datagram rig_decode(const uint8_t *data, size_t octets)
+static inline struct rig_datagram rig_decode(const uint8_t *data, size_t octets)
 {
     ck_assert_uint_ge(octets, RIG_NUMBER_OFFSET + sizeof(be32));
     struct rig_datagram datagram = {.octets = octets};
@@ -174,7 +174,7 @@ static struct rig_datagram rig_decode(const uint8_t *data, size_t octets)
 }
 
 /* Takes a datagram that is there within wait_ms. */
-static bool rig_receive(int fd, int wait_ms, struct rig_datagram *datagram)
+static inline bool rig_receive(int fd, int wait_ms, struct rig_datagram *datagram)
 {
     struct pollfd readable = {.fd = fd, .events = POLLIN};
     if (poll(&readable, 1, wait_ms) == 0)
@@ -189,21 +189,21 @@ static bool rig_receive(int fd, int wait_ms, struct rig_datagram *datagram)
     return true;
 }
 
-static struct rig_datagram rig_expect(int fd)
+static inline struct rig_datagram rig_expect(int fd)
 {
     struct rig_datagram datagram;
     ck_assert_msg(rig_receive(fd, RIG_WAIT_MS, &datagram), "no datagram came");
     return datagram;
 }
 
-static void rig_expect_templates(int fd, uint32_t sequence)
+static inline void rig_expect_templates(int fd, uint32_t sequence)
 {
     struct rig_datagram datagram = rig_expect(fd);
     ck_assert_msg(datagram.templates, "data %u where templates were due", datagram.number);
     ck_assert_uint_eq(datagram.sequence, sequence);
 }
 
-static void rig_expect_data(int fd, uint32_t sequence, unsigned number)
+static inline void rig_expect_data(int fd, uint32_t sequence, unsigned number)
 {
     struct rig_datagram datagram = rig_expect(fd);
     ck_assert_msg(!datagram.templates, "templates where data %u was due", number);
@@ -212,7 +212,7 @@ static void rig_expect_data(int fd, uint32_t sequence, unsigned number)
 }
 
 /* Loopback delivers within the send: what is not there will not come. */
-static void rig_expect_nothing(int fd)
+static inline void rig_expect_nothing(int fd)
 {
     struct rig_datagram datagram;
     ck_assert_msg(!rig_receive(fd, 0, &datagram), "a datagram came that was not due: %s, sequence %u",

@@ -14,7 +14,7 @@
  */
 struct resolver;
 
-enum { RESOLVER_ADDRESSES_MAX = 8 };
+enum { RESOLVER_ADDRESSES_MAX = 16 };
 
 /*
  * count addresses, at most RESOLVER_ADDRESSES_MAX, in the order of RFC 6724, each with the port that was

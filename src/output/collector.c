@@ -17,6 +17,7 @@
 #define TEMPLATES_AGAIN_NS NS_PER_S /* between templates that errors and losses ask for */
 #define PACE_BURST_NS      (10 * NS_PER_MS)
 #define QUIET_NS           (10 * NS_PER_S) /* without ICMP errors: the collector takes datagrams again */
+#define TELL_AGAIN_NS      (60 * NS_PER_S)
 #define LOOK_UP_AGAIN_NS   (60 * NS_PER_S)
 #define LOOK_UP_RETRY_NS   (5 * NS_PER_S)
 
@@ -25,13 +26,7 @@ enum {
     TURN_BATCHES = 32 /* what one collector may send before the others and the reading have their turn */
 };
 
-/* What is wrong and was logged; logged again when it ends. */
-enum trouble {
-    TROUBLE_NAME = 1 << 0,
-    TROUBLE_SEND = 1 << 1,
-    TROUBLE_ICMP = 1 << 2,
-    TROUBLE_QUEUE = 1 << 3,
-};
+enum trouble { TROUBLE_NAME, TROUBLE_SEND, TROUBLE_ICMP, TROUBLE_QUEUE, TROUBLES };
 
 /* How far sending has got: advanced for every datagram that left, and, on a copy, to plan a batch. */
 struct progress {
@@ -66,7 +61,9 @@ struct collector {
     int fd;            /* -1 = not open */
     int family;        /* of fd */
     uint16_t port;     /* the local port for life; 0 = none yet */
-    unsigned troubles; /* enum trouble */
+    unsigned troubles; /* 1 << enum trouble: there now */
+    unsigned told;     /* those that were logged */
+    uint64_t told_ns[TROUBLES];
     struct sockaddr_storage addresses[RESOLVER_ADDRESSES_MAX];
     size_t address_count; /* 0 = not resolved yet */
     size_t address;       /* the one in use */
@@ -80,19 +77,26 @@ struct collector {
     struct parcel parcels[DATAGRAM_BATCH_MAX];
 };
 
-/* The trouble is new and has to be told. */
+/* Whether a trouble that is there now is to be told. One that comes and goes is told once in a while. */
 static bool begins(struct collector *collector, enum trouble trouble)
 {
-    bool told = (collector->troubles & trouble) != 0;
-    collector->troubles |= trouble;
-    return !told;
+    if (collector->troubles & (1U << trouble))
+        return false;
+    collector->troubles |= 1U << trouble;
+    uint64_t now_ns = collector->common->now_ns;
+    if (collector->told_ns[trouble] > 0 && now_ns < collector->told_ns[trouble] + TELL_AGAIN_NS)
+        return false;
+    collector->told_ns[trouble] = now_ns;
+    collector->told |= 1U << trouble;
+    return true;
 }
 
-/* The trouble was told, and so has to be its end. */
+/* Whether the end of a trouble is to be told, because its begin was. */
 static bool ends(struct collector *collector, enum trouble trouble)
 {
-    bool told = (collector->troubles & trouble) != 0;
-    collector->troubles &= ~(unsigned)trouble;
+    bool told = (collector->told & (1U << trouble)) != 0;
+    collector->troubles &= ~(1U << trouble);
+    collector->told &= ~(1U << trouble);
     return told;
 }
 
@@ -151,18 +155,20 @@ static void resolved(void *context, const struct sockaddr_storage *addresses, si
     if (ends(collector, TROUBLE_NAME))
         log_info("collector %s: the name resolves now", collector->name);
 
-    bool moved = true;
-    for (size_t i = 0; i < count && moved && collector->address_count > 0; i++)
-        moved = memcmp(&addresses[i], &collector->addresses[collector->address], sizeof(*addresses)) != 0;
-    if (!moved)
-        return;
-    if (collector->address_count > 0)
+    size_t kept = count; /* where the address in use is among the answers */
+    for (size_t i = 0; i < count && collector->address_count > 0; i++)
+        if (memcmp(&addresses[i], &collector->addresses[collector->address], sizeof(*addresses)) == 0)
+            kept = i;
+    bool moved = kept == count;
+    if (moved && collector->address_count > 0)
         log_info("collector %s: the name has moved to another address", collector->name);
     memcpy(collector->addresses, addresses, count * sizeof(*addresses));
     collector->address_count = count;
-    collector->address = 0;
-    collector->connected = false;
-    collector->retry_ns = 0;
+    collector->address = moved ? 0 : kept;
+    if (moved) {
+        collector->connected = false;
+        collector->retry_ns = 0;
+    }
 }
 
 /* Connects anew from retry_ns on, to the next address if there are several. */
@@ -177,7 +183,7 @@ static void cannot_send(struct collector *collector, int error)
 {
     errno = error;
     if (begins(collector, TROUBLE_SEND))
-        log_warn("collector %s: cannot send, trying again", collector->name);
+        log_warn("collector %s: cannot send, trying again every second", collector->name);
 }
 
 static int open_socket(struct collector *collector)
@@ -231,8 +237,7 @@ static uint64_t templates_at_ns(const struct collector *collector, const struct 
 {
     if (progress->data_datagrams >= collector->common->options->template_datagrams)
         return 0;
-    if (progress->templates_wanted && is_waiting(collector, progress) &&
-        progress->templates_again_ns < progress->templates_due_ns)
+    if (progress->templates_wanted && progress->templates_again_ns < progress->templates_due_ns)
         return progress->templates_again_ns;
     return progress->templates_due_ns;
 }
@@ -374,8 +379,8 @@ static void take_icmp_errors(struct collector *collector, unsigned count, int er
     collector->progress.held = true;
     errno = error;
     if (begins(collector, TROUBLE_ICMP))
-        log_warn("collector %s: ICMP errors come back, sending on", collector->name);
-    if (collector->address_count > 1)
+        log_warn("collector %s: ICMP errors come back (is it running?), sending on", collector->name);
+    if (collector->address_count > 1 && error != EMSGSIZE) /* that one tells the path's MTU */
         leave_address(collector, collector->connected_ns + RETRY_NS);
 }
 
@@ -400,10 +405,11 @@ static bool mind_failure(struct collector *collector, int error)
         collector->segment = false;
         return true;
     }
-    if (error == ENOBUFS || error == ENOMEM)
+    if (error == ENOBUFS || error == ENOMEM) { /* the link's queue is full */
         collector->retry_ns = collector->common->now_ns + NO_BUFFER_PAUSE_NS;
-    else
-        leave_address(collector, collector->common->now_ns + RETRY_NS);
+        return false;
+    }
+    leave_address(collector, collector->common->now_ns + RETRY_NS);
     cannot_send(collector, error);
     return false;
 }
@@ -442,6 +448,7 @@ void collector_run(struct collector *collector, struct instant now)
     }
     if (collector->address_count == 0 || now.monotonic_ns < collector->retry_ns)
         return;
+    collector->blocked = false;
     if (collector->connected && now.monotonic_ns >= next_at_ns(collector) && !has_source(collector)) {
         collector->connected = false;
         cannot_send(collector, EADDRNOTAVAIL);
@@ -449,7 +456,6 @@ void collector_run(struct collector *collector, struct instant now)
     if (!collector->connected && !connect_anew(collector))
         return;
 
-    collector->blocked = false;
     if (collector->progress.pace_ns + PACE_BURST_NS < now.monotonic_ns)
         collector->progress.pace_ns = now.monotonic_ns - PACE_BURST_NS;
     for (int i = 0; i < TURN_BATCHES && send_batch(collector, now); i++)
@@ -514,9 +520,10 @@ void collector_trim(struct collector *collector)
 
 bool collector_pending(const struct collector *collector)
 {
-    bool unresolved = collector->address_count == 0 && (collector->troubles & TROUBLE_NAME);
-    return is_waiting(collector, &collector->progress) && !unresolved &&
-           !(collector->troubles & TROUBLE_SEND);
+    unsigned obstacles = 1U << TROUBLE_SEND;
+    if (collector->address_count == 0)
+        obstacles |= 1U << TROUBLE_NAME;
+    return is_waiting(collector, &collector->progress) && !(collector->troubles & obstacles);
 }
 
 const char *collector_name(const struct collector *collector)

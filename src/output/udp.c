@@ -25,6 +25,17 @@ struct udp {
     struct collector *collectors[OPTIONS_COLLECTORS_MAX];
 };
 
+static int find_source(struct collector_common *common)
+{
+    const char *source = common->options->source_address;
+    int error = source[0] != '\0' ? resolver_numeric(source, 0, &common->source) : 0;
+    if (error == -ENODEV)
+        log_error("--source-address %s: there is no interface of that name", source);
+    else if (error)
+        log_error("--source-address %s is no IPv4 or IPv6 address", source);
+    return error;
+}
+
 static int open_ring(struct collector_common *common)
 {
     const struct options *options = common->options;
@@ -56,10 +67,10 @@ int udp_open(struct udp **udp, const struct udp_config *config, struct instant n
     new->common.options = config->options;
     new->common.packet = config->packet;
     new->common.now_ns = now.monotonic_ns;
-    if (config->options->source_address[0] != '\0')
-        resolver_numeric(config->options->source_address, 0, &new->common.source);
 
-    int error = open_ring(&new->common);
+    int error = find_source(&new->common);
+    if (!error)
+        error = open_ring(&new->common);
     if (!error)
         error = datagram_batch_open(&new->common.batch);
     if (!error)

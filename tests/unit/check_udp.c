@@ -182,6 +182,7 @@ START_TEST(a_small_queue_loses_nothing_of_a_fast_collector)
     rig_run();
     for (unsigned i = 0; i < 500; i++)
         rig_expect_data(receiver, 1 + i, i);
+    ck_assert_uint_eq(rig_collector(0)->send_errors, 0); /* no run was too long */
 }
 END_TEST
 
@@ -324,7 +325,13 @@ START_TEST(an_idle_closed_port_wakes_nobody)
     rig_add_collector("127.0.0.1", rig_port(closed));
     close(closed);
     rig_open();
+    for (unsigned i = 0; i < 3; i++)
+        rig_queue(10);
     rig_run();
+    rig_run_after(NS_PER_S);
+    rig_run_after(NS_PER_S);
+    ck_assert_uint_eq(rig_collector(0)->records, 30);
+    rig_run_after(60 * NS_PER_S);
     for (unsigned i = 0; i < 5; i++) {
         ck_assert_uint_eq(rig_deadline_ns(), rig_now.monotonic_ns + 60 * NS_PER_S);
         rig_run_after(60 * NS_PER_S);
@@ -372,6 +379,15 @@ START_TEST(families_that_do_not_match_are_refused)
 }
 END_TEST
 
+START_TEST(a_source_that_cannot_be_is_refused)
+{
+    rig_add_collector("fe80::1%lo", 2055);
+    snprintf(rig_options.source_address, sizeof(rig_options.source_address), "fe80::1%%nowhere0");
+    ck_assert_int_eq(rig_try_open(), -ENODEV);
+    ck_assert_ptr_null(rig_udp);
+}
+END_TEST
+
 START_TEST(collectors_are_named_as_they_are_given)
 {
     rig_add_collector("192.0.2.1", 2055);
@@ -409,6 +425,7 @@ int main(void)
     tcase_add_test(tests, ipv6_works_alike);
     tcase_add_test(tests, the_source_address_is_used);
     tcase_add_test(tests, families_that_do_not_match_are_refused);
+    tcase_add_test(tests, a_source_that_cannot_be_is_refused);
     tcase_add_test(tests, collectors_are_named_as_they_are_given);
 
     Suite *suite = suite_create("udp");
