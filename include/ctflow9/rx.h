@@ -9,7 +9,7 @@
 struct rx;
 
 enum {
-    RX_BATCH = 64,           /* messages taken at once, at most */
+    RX_BATCH = 128,          /* messages taken at once, at most */
     RX_MESSAGE_OCTETS = 2048 /* a buffer; conntrack events have 220-260 octets, 700 with every attribute */
 };
 
