@@ -6,6 +6,7 @@
 
 #include "ctflow9/flow.h"
 #include "ctflow9/instant.h"
+#include "ctflow9/netlink_socket.h"
 #include "ctflow9/options.h"
 #include "ctflow9/poll_set.h"
 #include "ctflow9/stats.h"
@@ -20,6 +21,7 @@ struct ct_events_config {
     uint64_t rcvbuf_octets;
     bool reliable;
     struct mark_option mark;
+    struct netlink_share share;
     uint32_t table_limit; /* instead of nf_conntrack_max for the guard; 0 = what the kernel says. For tests */
     struct stats *stats;  /* outlives the events */
 };
@@ -40,8 +42,8 @@ void ct_events_close(struct ct_events *events); /* NULL is fine */
 /*
  * Reads and decodes what has arrived, at most limit messages, and hands every flow on. Never blocks,
  * allocates or logs per event. Returns the number of messages read: less than limit means that the socket is
- * empty. A flow without a stop stamp ends at the wall clock's time of its reading; one without a start stamp,
- * or with one later than its stop, starts at its stop.
+ * empty. A flow without a stop stamp, or with one of the future (the clock was set back), ends at the wall
+ * clock's time of its reading; one without a start stamp starts at its stop.
  */
 unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_handler *handler, void *context);
 

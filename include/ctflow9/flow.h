@@ -89,6 +89,15 @@ bool flow_is_translated(const struct flow *flow);
  */
 bool flow_has_direction(const struct flow *flow, enum flow_direction direction);
 
+/*
+ * The same connection: original tuple, zones, id and start time are all equal. CTA_ID alone is used again,
+ * for the same tuple too.
+ */
+bool flow_is_same(const struct flow *a, const struct flow *b);
+
+/* The start time as far as it identifies the connection: 0 when the kernel did not tell it. */
+uint64_t flow_identity_start_ns(const struct flow *flow);
+
 /* The zone to show for the connection: that of both directions, else that of the original one, else 0. */
 uint16_t flow_zone(const struct flow *flow);
 

@@ -38,11 +38,16 @@ int netlink_socket_set_reliable(int fd, bool reliable);
  */
 int netlink_socket_drops(int fd, uint32_t *drops);
 
+/* A worker's part of all events: those of connections with CTA_ID modulo count == index. */
+struct netlink_share {
+    unsigned index, count; /* a count of 0 or 1 means all of them */
+};
+
 /*
- * Lets pass only events of connections with (mark & mask) == value; one without CTA_MARK has mark 0. Before
- * joining a group. 0 or -errno.
+ * Lets pass only events of connections with (mark & mask) == value, where one without CTA_MARK has mark 0,
+ * that are in the share. Before joining a group. 0 or -errno.
  */
-int netlink_socket_filter_mark(int fd, const struct mark_option *mark);
+int netlink_socket_filter(int fd, const struct mark_option *mark, const struct netlink_share *share);
 
 /* Joins or leaves one multicast group, NFNLGRP_* of linux/netfilter/nfnetlink.h. 0 or -errno. */
 int netlink_socket_join(int fd, unsigned group);

@@ -23,6 +23,8 @@ enum option_type {
     OPTION_MARK,       /* struct mark_option; VALUE or VALUE/MASK, decimal or 0x and hexadecimal digits */
     OPTION_ADDRESS,    /* char[OPTIONS_TEXT_MAX + 1]; an IPv4 or IPv6 address */
     OPTION_TEXT,       /* char[OPTIONS_TEXT_MAX + 1]; anything but nothing */
+    OPTION_CHOICE,     /* uint32_t, the number of one of the row's choices */
+    OPTION_WORKERS,    /* uint32_t; a number, or "auto" = one for each core, up to 8 */
     /* On the command line only: what to do, not how. They have no place in struct options. */
     OPTION_CONFIG,
     OPTION_CHECK,
@@ -38,6 +40,7 @@ struct option_row {
     size_t offset;        /* in struct options */
     uint64_t min, max;    /* of a number, seconds (in milliseconds) and a size */
     const char *unit;     /* of min and max, as people say it; NULL = none */
+    const char *choices;  /* of a choice, in the order of their numbers, separated by blanks */
     const char *fallback; /* the default; NULL = false, none or an empty list */
     const char *argument; /* its name; NULL = it takes none */
     const char *help;

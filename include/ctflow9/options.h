@@ -34,6 +34,8 @@ struct mark_option {
         mask; /* read only connections with (mark & mask) == value; without /MASK the mask is all ones */
 };
 
+enum options_adopt { ADOPT_BASELINE, ADOPT_FULL };
+
 struct options {
     struct collector_option collectors[OPTIONS_COLLECTORS_MAX];
     size_t collector_count;
@@ -56,6 +58,10 @@ struct options {
     bool set_sysctls;
     uint32_t fields; /* enum options_fields */
     bool check;
+    uint32_t active_timeout_s; /* 0 = connections are reported at their end only */
+    uint32_t adopt;            /* enum options_adopt */
+    uint32_t table_size;       /* connections, of all workers together */
+    uint32_t workers;
     bool verbose;
 };
 

@@ -1,30 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /*
  * Every counter has one name: that of its member here, in the log, and in ctflow9(8), which a test compares
- * with the tables of stats.c. Each struct belongs to the one thread that counts in it.
+ * with the tables of stats.c. Each struct belongs to the one thread that counts in it; others may look at a
+ * struct stats.
  */
 struct stats {
-    uint64_t events; /* DESTROY messages that the kernel sent and ctflow9 received, malformed ones included */
-    uint64_t lost;   /* events that the kernel dropped for want of receive buffer, not sent again */
-    uint64_t malformed;       /* events that could not be decoded */
-    uint64_t truncated;       /* messages longer than the buffer they are received into */
-    uint64_t not_from_kernel; /* messages that another program sent: ignored */
-    uint64_t ignored;         /* messages of another type than DESTROY */
-    uint64_t deferred; /* events that did not fit into the receive buffer and that the kernel keeps to send
-                          again */
-    uint64_t guard_releases;    /* times that reliable delivery was let go of because the conntrack table was
-                                   nearly full */
-    uint64_t flows;             /* connections reported */
-    uint64_t flows_no_counters; /* of those, connections without counters */
-    uint64_t records;           /* NetFlow data records encoded */
-    uint64_t datagrams;         /* NetFlow data datagrams sealed */
-    uint64_t lines;             /* lines written to standard output */
-    uint64_t lines_lost;        /* lines that standard output did not take in time */
+    _Atomic uint64_t
+        events; /* DESTROY messages that the kernel sent and ctflow9 received, malformed ones included */
+    _Atomic uint64_t lost; /* events that the kernel dropped for want of receive buffer, not sent again */
+    _Atomic uint64_t malformed;       /* events that could not be decoded */
+    _Atomic uint64_t truncated;       /* messages longer than the buffer they are received into */
+    _Atomic uint64_t not_from_kernel; /* messages that another program sent: ignored */
+    _Atomic uint64_t ignored;         /* messages of another type than DESTROY */
+    _Atomic uint64_t deferred; /* events that did not fit into the receive buffer and that the kernel keeps to
+                          send again */
+    _Atomic uint64_t guard_releases; /* times that reliable delivery was let go of because the conntrack table
+                                was nearly full */
+    _Atomic uint64_t
+        repeated; /* events that came again, because another listener did not take them: dropped */
+    _Atomic uint64_t adopted; /* connections that began before ctflow9 */
+    _Atomic uint64_t
+        table_full;         /* looks at long connections that found no place in the table (--table-size) */
+    _Atomic uint64_t gone;  /* connections that ended without an event, closed with what was last known */
+    _Atomic uint64_t flows; /* connections reported */
+    _Atomic uint64_t flows_no_counters; /* of those, connections without counters */
+    _Atomic uint64_t records;           /* NetFlow data records encoded */
+    _Atomic uint64_t datagrams;         /* NetFlow data datagrams sealed */
+    _Atomic uint64_t lines;             /* lines written to standard output */
+    _Atomic uint64_t lines_lost;        /* lines that standard output did not take in time */
 };
 
 struct collector_stats {
@@ -38,6 +47,16 @@ struct collector_stats {
     uint64_t reconnects;     /* times the socket was connected anew (local address lost, host name moved) */
     uint64_t lookups_failed; /* times the host name could not be resolved */
 };
+
+/* Counts n more; for the counter's own thread. Relaxed: a counter says nothing of anything else. */
+static inline void stats_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+/* Adds every counter of more to total. */
+void stats_add(struct stats *total, const struct stats *more);
 
 /*
  * One line each through log_info(): "totals: events 1234, lost 0, …" and "totals of NAME: records 1234, …".

@@ -33,6 +33,27 @@ bool flow_has_direction(const struct flow *flow, enum flow_direction direction)
     return direction == FLOW_ORIGINAL || (flow->status & IPS_SEEN_REPLY) != 0;
 }
 
+/* Member by member: padding has no value. */
+static bool is_same_tuple(const struct flow_tuple *a, const struct flow_tuple *b)
+{
+    return memcmp(&a->src, &b->src, sizeof(a->src)) == 0 && memcmp(&a->dst, &b->dst, sizeof(a->dst)) == 0 &&
+           a->src_port == b->src_port && a->dst_port == b->dst_port && a->icmp_id == b->icmp_id &&
+           a->icmp_type == b->icmp_type && a->icmp_code == b->icmp_code && a->zone == b->zone;
+}
+
+uint64_t flow_identity_start_ns(const struct flow *flow)
+{
+    return flow_has(flow, FLOW_HAS_START) ? flow->start_ns : 0;
+}
+
+bool flow_is_same(const struct flow *a, const struct flow *b)
+{
+    return a->id == b->id && flow_identity_start_ns(a) == flow_identity_start_ns(b) && a->zone == b->zone &&
+           a->family == b->family && a->protocol == b->protocol &&
+           a->tuple[FLOW_REPLY].zone == b->tuple[FLOW_REPLY].zone &&
+           is_same_tuple(&a->tuple[FLOW_ORIGINAL], &b->tuple[FLOW_ORIGINAL]);
+}
+
 uint16_t flow_zone(const struct flow *flow)
 {
     return flow->zone != 0 ? flow->zone : flow->tuple[FLOW_ORIGINAL].zone;

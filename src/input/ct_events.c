@@ -69,9 +69,9 @@ static int hear(struct ct_events *events, const struct ct_events_config *config)
     error = netlink_socket_set_reliable(events->fd, config->reliable);
     if (error)
         return refuse("set the way that events are delivered", error);
-    error = config->mark.given ? netlink_socket_filter_mark(events->fd, &config->mark) : 0;
+    error = netlink_socket_filter(events->fd, &config->mark, &config->share);
     if (error)
-        return refuse("attach the filter for --mark", error);
+        return refuse("attach the filter for --mark and --workers", error);
     error = rx_open(&events->rx, events->fd);
     if (error)
         return refuse("take memory for receiving", error);
@@ -110,9 +110,9 @@ void ct_events_close(struct ct_events *events)
 
 static void set_stamps(struct flow *flow, uint64_t now_ns)
 {
-    if (!flow_has(flow, FLOW_HAS_STOP))
+    if (!flow_has(flow, FLOW_HAS_STOP) || flow->stop_ns > now_ns)
         flow->stop_ns = now_ns;
-    if (!flow_has(flow, FLOW_HAS_START) || flow->start_ns > flow->stop_ns)
+    if (!flow_has(flow, FLOW_HAS_START))
         flow->start_ns = flow->stop_ns;
 }
 
@@ -121,26 +121,26 @@ static void take(struct stats *stats, const struct rx_message *received, uint64_
 {
     const struct nlmsghdr *message = received->data;
     if (received->port_id != 0) {
-        stats->not_from_kernel++;
+        stats_count(&stats->not_from_kernel, 1);
         return;
     }
     if (received->truncated) {
-        stats->truncated++;
+        stats_count(&stats->truncated, 1);
         return;
     }
     if (received->octets < sizeof(*message) || message->nlmsg_len > received->octets) {
-        stats->malformed++;
+        stats_count(&stats->malformed, 1);
         return;
     }
     if (message->nlmsg_type != TYPE_DESTROY) {
-        stats->ignored++;
+        stats_count(&stats->ignored, 1);
         return;
     }
-    stats->events++;
+    stats_count(&stats->events, 1);
 
     struct flow flow;
     if (ct_decode(message, &flow) != 0) {
-        stats->malformed++;
+        stats_count(&stats->malformed, 1);
         return;
     }
     set_stamps(&flow, now_ns);

@@ -21,9 +21,9 @@ uint32_t ct_guard_book(struct ct_guard *guard, uint32_t drops)
     uint32_t dropped = drops - guard->drops_seen;
     guard->drops_seen = drops;
     if (guard->wanted && !guard->released) {
-        guard->stats->deferred += dropped;
+        stats_count(&guard->stats->deferred, dropped);
     } else {
-        guard->stats->lost += dropped;
+        stats_count(&guard->stats->lost, dropped);
         guard->lost_untold += dropped;
     }
     return dropped;
@@ -47,7 +47,7 @@ enum ct_guard_verdict ct_guard_judge(const struct ct_guard *guard, const struct 
 void ct_guard_changed(struct ct_guard *guard, enum ct_guard_verdict verdict)
 {
     guard->released = verdict == CT_GUARD_RELEASE;
-    guard->stats->guard_releases += guard->released;
+    stats_count(&guard->stats->guard_releases, guard->released);
 }
 
 uint64_t ct_guard_losses_to_tell(struct ct_guard *guard, uint64_t now_ns)

@@ -9,6 +9,7 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/sock_diag.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -68,23 +69,51 @@ int netlink_socket_drops(int fd, uint32_t *drops)
     return 0;
 }
 
-int netlink_socket_filter_mark(int fd, const struct mark_option *mark)
+/* The value of a 32-bit attribute, as the kernel's classic BPF finds it; 0 when there is none. */
+enum { LOAD_ATTRIBUTE = 6 };
+
+/* SKF_AD_NLATTR: A = offset of the first attribute of type X at or behind offset A, 0 when there is none;
+ * that 0 serves as the value. Loads of words convert from network byte order, the order of the attributes. */
+static unsigned load_attribute(struct sock_filter *code, uint32_t type)
 {
-    /* SKF_AD_NLATTR: A = offset of the first attribute of type X at or behind offset A, 0 when there is none;
-     * that 0 serves as the mark. Loads of words convert from network byte order, the order of CTA_MARK. */
-    struct sock_filter code[] = {
+    const struct sock_filter load[LOAD_ATTRIBUTE] = {
         BPF_STMT(BPF_LD | BPF_IMM, NLMSG_HDRLEN + sizeof(struct nfgenmsg)),
-        BPF_STMT(BPF_LDX | BPF_IMM, CTA_MARK),
+        BPF_STMT(BPF_LDX | BPF_IMM, type),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_NLATTR)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 2, 0),
         BPF_STMT(BPF_MISC | BPF_TAX, 0),
         BPF_STMT(BPF_LD | BPF_W | BPF_IND, sizeof(struct nlattr)),
-        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mark->mask),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, mark->value, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
-        BPF_STMT(BPF_RET | BPF_K, 0),
     };
-    const struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    memcpy(code, load, sizeof(load));
+    return LOAD_ATTRIBUTE;
+}
+
+/* Drops the message unless A has that value. */
+static unsigned demand(struct sock_filter *code, uint32_t value)
+{
+    code[0] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 1, 0);
+    code[1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+    return 2;
+}
+
+int netlink_socket_filter(int fd, const struct mark_option *mark, const struct netlink_share *share)
+{
+    struct sock_filter code[2 * (LOAD_ATTRIBUTE + 3) + 1];
+    unsigned length = 0;
+    if (mark->given) {
+        length += load_attribute(code + length, CTA_MARK);
+        code[length++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mark->mask);
+        length += demand(code + length, mark->value);
+    }
+    if (share->count > 1) {
+        length += load_attribute(code + length, CTA_ID);
+        code[length++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, share->count);
+        length += demand(code + length, share->index);
+    }
+    if (length == 0)
+        return 0;
+    code[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+    const struct sock_fprog program = {.len = (unsigned short)length, .filter = code};
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0 ? 0 : -errno;
 }
 

@@ -142,7 +142,7 @@ static void seal(struct packet *packet, struct open_datagram *open, struct insta
     write_header(&header, packet, open->records,
                  epoch_stamp(&packet->epoch, to_ms(now.wall_ns), open->latest_ms));
 
-    packet->config.stats->datagrams++;
+    stats_count(&packet->config.stats->datagrams, 1);
     packet->open_count--;
     packet->sink(packet->context, open->octets, writer_length(writer), open->records);
     start_datagram(packet, open);
@@ -281,7 +281,7 @@ static void append(struct packet *packet, struct open_datagram *open, const stru
     open->records++;
     if (last_ms > open->latest_ms)
         open->latest_ms = last_ms;
-    packet->config.stats->records++;
+    stats_count(&packet->config.stats->records, 1);
     if (writer_room(&open->writer) < open->template.record_octets)
         seal(packet, open, packet->now);
 }

@@ -111,19 +111,19 @@ static void add_line(struct exporter *exporter, const struct flow *flow)
 {
     char *line = stream_reserve(exporter->stream, exporter->line_max);
     if (!line) {
-        exporter->stats->lines_lost++;
+        stats_count(&exporter->stats->lines_lost, 1);
         return;
     }
     stream_commit(exporter->stream, exporter->write_line(line, flow));
-    exporter->stats->lines++;
+    stats_count(&exporter->stats->lines, 1);
 }
 
 void exporter_add(void *context, const struct flow *flow)
 {
     struct exporter *exporter = context;
-    exporter->stats->flows++;
+    stats_count(&exporter->stats->flows, 1);
     if (!flow_has(flow, FLOW_HAS_COUNTERS))
-        exporter->stats->flows_no_counters++;
+        stats_count(&exporter->stats->flows_no_counters, 1);
     if (exporter->packet)
         packet_add(exporter->packet, flow);
     if (exporter->stream)
@@ -134,8 +134,8 @@ void exporter_add(void *context, const struct flow *flow)
 static void drop_stream(struct exporter *exporter)
 {
     size_t held = stream_held(exporter->stream);
-    exporter->stats->lines -= held;
-    exporter->stats->lines_lost += held;
+    stats_count(&exporter->stats->lines, -(uint64_t)held);
+    stats_count(&exporter->stats->lines_lost, held);
     stream_close(exporter->stream);
     exporter->stream = NULL;
 }

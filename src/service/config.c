@@ -27,6 +27,8 @@ static const struct {
     [OPTION_MARK] = {JSON(INTEGER) | JSON(STRING), "a whole number or a string like \"0x10/0xff\""},
     [OPTION_ADDRESS] = {JSON(STRING), "a string"},
     [OPTION_TEXT] = {JSON(STRING), "a string"},
+    [OPTION_CHOICE] = {JSON(STRING), "a string"},
+    [OPTION_WORKERS] = {JSON(INTEGER) | JSON(STRING), "a whole number or \"auto\""},
 };
 
 struct config {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 enum { DEFAULT_PORT = 2055, MS_PER_SECOND = 1000, NUMBER_TEXT_MAX = 32 };
 
@@ -73,7 +74,7 @@ const char *option_value_range(const struct option_row *row, char text[OPTION_RA
     if (row->type == OPTION_SIZE) {
         write_size(min, row->min);
         write_size(max, row->max);
-    } else if (row->type == OPTION_NUMBER || row->type == OPTION_SECONDS) {
+    } else if (row->type == OPTION_NUMBER || row->type == OPTION_SECONDS || row->type == OPTION_WORKERS) {
         unsigned divisor = row->type == OPTION_SECONDS ? MS_PER_SECOND : 1;
         snprintf(min, sizeof(min), "%" PRIu64, row->min / divisor);
         snprintf(max, sizeof(max), "%" PRIu64, row->max / divisor);
@@ -348,6 +349,52 @@ static json_t *text_json(const struct option_row *row, const struct options *opt
     return *text != '\0' ? json_string(text) : json_null();
 }
 
+/* ---- choices ---- */
+
+/* The number of a word among words separated by blanks; -1 when it is not there. */
+static int find_word(const char *words, const char *word)
+{
+    size_t octets = strlen(word);
+    for (int number = 0; *words != '\0'; number++) {
+        size_t span = strcspn(words, " ");
+        if (span == octets && memcmp(words, word, span) == 0)
+            return number;
+        words += span + strspn(words + span, " ");
+    }
+    return -1;
+}
+
+static int set_choice(const struct option_row *row, struct options *options, const char *text,
+                      struct option_error *why)
+{
+    int number = *text != '\0' ? find_word(row->choices, text) : -1;
+    if (number < 0)
+        return option_error(why, "'%.100s' is not possible: give one of: %s", text, row->choices);
+    *(uint32_t *)place(row, options) = (uint32_t)number;
+    return 0;
+}
+
+static json_t *choice_json(const struct option_row *row, const struct options *options)
+{
+    const char *word = row->choices;
+    for (uint32_t number = *(const uint32_t *)place_const(row, options); number > 0; number--)
+        word = strchr(word, ' ') + 1;
+    return json_stringn(word, strcspn(word, " "));
+}
+
+/* What "auto" comes to is settled here, so that --check shows it. */
+static int set_workers(const struct option_row *row, struct options *options, const char *text,
+                       struct option_error *why)
+{
+    enum { AUTO_MAX = 8 };
+
+    if (strcmp(text, "auto") != 0)
+        return set_number(row, options, text, why);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    *(uint32_t *)place(row, options) = cores < 1 ? 1 : cores < AUTO_MAX ? (uint32_t)cores : AUTO_MAX;
+    return 0;
+}
+
 /* ---- collectors ---- */
 
 /* HOST, HOST:PORT, [IPV6], [IPV6]:PORT or IPV6 into the host and the port's text, NULL without one. */
@@ -456,6 +503,8 @@ static const struct {
     [OPTION_MARK] = {set_mark, mark_json},
     [OPTION_ADDRESS] = {set_address, text_json},
     [OPTION_TEXT] = {set_text, text_json},
+    [OPTION_CHOICE] = {set_choice, choice_json},
+    [OPTION_WORKERS] = {set_workers, number_json},
 };
 
 void option_value_clear(const struct option_row *row, struct options *options)

@@ -8,12 +8,14 @@
 #include <string.h>
 
 #include "ctflow9/config.h"
+#include "ctflow9/ct_dump.h"
 #include "ctflow9/option_value.h"
 #include "ctflow9/packet.h"
 
 static const char output[] = "Output";
 static const char netflow[] = "NetFlow v9";
 static const char reading[] = "Reading";
+static const char tracking[] = "Long connections";
 static const char general[] = "General";
 
 #define MEMBER(name) offsetof(struct options, name)
@@ -156,6 +158,44 @@ static const struct option_row table[] = {
      .offset = MEMBER(set_sysctls),
      .help = "switch on what connection tracking needs: nf_conntrack_acct, nf_conntrack_timestamp and "
              "nf_conntrack_events"},
+
+    {.group = tracking,
+     .name = "active-timeout",
+     .type = OPTION_NUMBER,
+     .offset = MEMBER(active_timeout_s),
+     .max = 86400,
+     .unit = "seconds",
+     .fallback = "60",
+     .argument = "SECONDS",
+     .help = "report a connection that lasts after this time, and again; 0 reports it at its end only"},
+    {.group = tracking,
+     .name = "adopt",
+     .type = OPTION_CHOICE,
+     .offset = MEMBER(adopt),
+     .choices = "baseline full",
+     .fallback = "baseline",
+     .argument = "HOW",
+     .help = "what connections older than ctflow9 carried before it started: baseline takes it as reported "
+             "already, full reports it"},
+    {.group = tracking,
+     .name = "table-size",
+     .type = OPTION_NUMBER,
+     .offset = MEMBER(table_size),
+     .min = 1,
+     .max = 67108864,
+     .unit = "connections",
+     .fallback = "262144",
+     .argument = "FLOWS",
+     .help = "how many long connections can be reported before their end"},
+    {.group = tracking,
+     .name = "workers",
+     .type = OPTION_WORKERS,
+     .offset = MEMBER(workers),
+     .min = 1,
+     .max = CT_DUMP_WORKERS_MAX,
+     .fallback = "1",
+     .argument = "N",
+     .help = "threads that share the events; auto is one for each core, up to 8"},
 
     {.group = general,
      .name = "config",

@@ -18,6 +18,8 @@ static const struct counter counters[] = {
     {COUNTER(malformed)},       {COUNTER(truncated)},
     {COUNTER(not_from_kernel)}, {COUNTER(ignored)},
     {COUNTER(deferred)},        {COUNTER(guard_releases)},
+    {COUNTER(repeated)},        {COUNTER(adopted)},
+    {COUNTER(table_full)},      {COUNTER(gone)},
     {COUNTER(flows)},           {COUNTER(flows_no_counters)},
     {COUNTER(records)},         {COUNTER(datagrams)},
     {COUNTER(lines)},           {COUNTER(lines_lost)},
@@ -50,6 +52,15 @@ static void write_counters(char text[LOG_LINE_MAX], const struct counter *table,
         memcpy(&value, (const char *)stats + table[i].offset, sizeof(value));
         octets += (size_t)snprintf(text + octets, LOG_LINE_MAX - octets, "%s%s %" PRIu64, i == 0 ? "" : ", ",
                                    table[i].name, value);
+    }
+}
+
+void stats_add(struct stats *total, const struct stats *more)
+{
+    for (size_t i = 0; i < COUNTERS; i++) {
+        _Atomic uint64_t *sum = (void *)((char *)total + counters[i].offset);
+        const _Atomic uint64_t *part = (const void *)((const char *)more + counters[i].offset);
+        stats_count(sum, atomic_load_explicit(part, memory_order_relaxed));
     }
 }
 

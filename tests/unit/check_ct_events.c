@@ -215,7 +215,7 @@ START_TEST(sets_the_stamps_that_the_kernel_did_not_tell)
     ck_assert_uint_ge(read_ns, before_ns);
     ck_assert_uint_le(read_ns, after_ns);
 
-    const uint64_t start_ns[] = {read_ns, 5, 7, 5, 5, read_ns},
+    const uint64_t start_ns[] = {read_ns, 5, 7, 5, 7, UINT64_MAX},
                    stop_ns[] = {read_ns, read_ns, 7, 7, 5, read_ns};
     for (unsigned i = 0; i < 6; i++) {
         ck_assert_uint_eq(flows[i].start_ns, start_ns[i]);

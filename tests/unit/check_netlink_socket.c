@@ -163,17 +163,43 @@ static void count_mark(const struct nlmsghdr *message, void *context)
 }
 
 static const struct mark_option filters[] = {
-    {.value = 0, .mask = UINT32_MAX},
-    {.value = 0x11, .mask = UINT32_MAX},
-    {.value = 0x10, .mask = 0xf0},
-    {.value = 0, .mask = 0},
-    {.value = 0, .mask = 0x10},
-    {.value = 1, .mask = 1},
-    {.value = 0x12340000, .mask = 0xffff0000},
-    {.value = 0x80000000, .mask = 0x80000000},
-    {.value = UINT32_MAX, .mask = UINT32_MAX},
-    {.value = 0x77, .mask = UINT32_MAX},
+    {.given = true, .value = 0, .mask = UINT32_MAX},
+    {.given = true, .value = 0x11, .mask = UINT32_MAX},
+    {.given = true, .value = 0x10, .mask = 0xf0},
+    {.given = true, .value = 0, .mask = 0},
+    {.given = true, .value = 0, .mask = 0x10},
+    {.given = true, .value = 1, .mask = 1},
+    {.given = true, .value = 0x12340000, .mask = 0xffff0000},
+    {.given = true, .value = 0x80000000, .mask = 0x80000000},
+    {.given = true, .value = UINT32_MAX, .mask = UINT32_MAX},
+    {.given = true, .value = 0x77, .mask = UINT32_MAX},
 };
+
+/* Several sockets hear every event once, together; each about as many as the others. */
+START_TEST(shares_the_events)
+{
+    enum { FLOWS = 300, SOCKETS = 3 };
+    lab_enter();
+    lab_track("");
+    int fds[SOCKETS];
+    for (unsigned i = 0; i < SOCKETS; i++) {
+        const struct netlink_share share = {.index = i, .count = SOCKETS};
+        fds[i] = open_socket();
+        ck_assert_int_eq(netlink_socket_filter(fds[i], &(struct mark_option){0}, &share), 0);
+        ck_assert_int_eq(netlink_socket_join(fds[i], NFNLGRP_CONNTRACK_DESTROY), 0);
+    }
+    lab_make_flows(FLOWS);
+    lab_flush();
+    unsigned sum = 0;
+    for (unsigned i = 0; i < SOCKETS; i++) {
+        unsigned events = read_events(fds[i], NULL, NULL);
+        ck_assert_uint_gt(events, FLOWS / SOCKETS / 2);
+        sum += events;
+        close(fds[i]);
+    }
+    ck_assert_uint_eq(sum, FLOWS);
+}
+END_TEST
 
 START_TEST(lets_only_the_mark_pass)
 {
@@ -194,7 +220,7 @@ START_TEST(lets_only_the_mark_pass)
     int fds[COUNT(filters)];
     for (size_t f = 0; f < COUNT(filters); f++) {
         fds[f] = open_socket();
-        ck_assert_int_eq(netlink_socket_filter_mark(fds[f], &filters[f]), 0);
+        ck_assert_int_eq(netlink_socket_filter(fds[f], &filters[f], &(struct netlink_share){0}), 0);
         ck_assert_int_eq(netlink_socket_join(fds[f], NFNLGRP_CONNTRACK_DESTROY), 0);
     }
     lab_make_flows(FLOWS);
@@ -305,6 +331,7 @@ int main(void)
     tcase_add_test(tcase, counts_every_drop_and_reads_on);
     tcase_add_test(tcase, leaves_a_group_and_keeps_what_arrived);
     tcase_add_test(tcase, lets_only_the_mark_pass);
+    tcase_add_test(tcase, shares_the_events);
     tcase_add_test(tcase, asks_and_gives_the_kernels_answer);
     tcase_add_test(tcase, is_not_taken_in_by_other_answers);
     tcase_add_test(tcase, gives_up_after_a_second);

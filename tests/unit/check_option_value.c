@@ -64,6 +64,32 @@ START_TEST(flags)
 }
 END_TEST
 
+START_TEST(choices_by_name)
+{
+    check_json("adopt", "\"baseline\"");
+    check_set("adopt", "full");
+    ck_assert_uint_eq(options.adopt, ADOPT_FULL);
+    check_json("adopt", "\"full\"");
+    check_refused("adopt", "half", "'half' is not possible: give one of: baseline full");
+    check_refused("adopt", "base", "give one of");
+    check_refused("adopt", "", "give one of");
+}
+END_TEST
+
+START_TEST(workers_by_number_or_core)
+{
+    check_json("workers", "1");
+    check_set("workers", "64");
+    ck_assert_uint_eq(options.workers, 64);
+    check_set("workers", "auto");
+    ck_assert_uint_ge(options.workers, 1);
+    ck_assert_uint_le(options.workers, 8);
+    check_refused("workers", "0", "give 1 to 64");
+    check_refused("workers", "65", "give 1 to 64");
+    check_refused("workers", "many", "many");
+}
+END_TEST
+
 START_TEST(numbers_at_both_ends_of_the_range)
 {
     check_set("source-id", "4294967295");
@@ -374,6 +400,8 @@ int main(void)
     TCase *tests = tcase_create("option_value");
     tcase_add_checked_fixture(tests, setup, NULL);
     tcase_add_test(tests, flags);
+    tcase_add_test(tests, choices_by_name);
+    tcase_add_test(tests, workers_by_number_or_core);
     tcase_add_test(tests, numbers_at_both_ends_of_the_range);
     tcase_add_test(tests, numbers_that_are_none);
     tcase_add_test(tests, seconds_have_milliseconds);

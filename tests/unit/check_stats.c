@@ -38,18 +38,35 @@ START_TEST(every_counter_under_its_name)
                                 .ignored = 6,
                                 .deferred = 7,
                                 .guard_releases = 8,
-                                .flows = 9,
-                                .flows_no_counters = 10,
-                                .records = 11,
-                                .datagrams = 12,
-                                .lines = 13,
-                                .lines_lost = 14};
+                                .repeated = 9,
+                                .adopted = 10,
+                                .table_full = 11,
+                                .gone = 12,
+                                .flows = 13,
+                                .flows_no_counters = 14,
+                                .records = 15,
+                                .datagrams = 16,
+                                .lines = 17,
+                                .lines_lost = 18};
     stats_log(&stats);
     ck_assert_str_eq(
         written(),
         "ctflow9: totals: events 1, lost 2, malformed 3, truncated 4, not_from_kernel 5, ignored 6, "
-        "deferred 7, guard_releases 8, flows 9, flows_no_counters 10, records 11, datagrams 12, "
-        "lines 13, lines_lost 14\n");
+        "deferred 7, guard_releases 8, repeated 9, adopted 10, table_full 11, gone 12, flows 13, "
+        "flows_no_counters 14, records 15, datagrams 16, lines 17, lines_lost 18\n");
+}
+END_TEST
+
+START_TEST(adds_every_counter)
+{
+    struct stats total = {.events = 1, .lines_lost = 2};
+    const struct stats more = {.events = 10, .gone = 20, .lines_lost = 30};
+    stats_add(&total, &more);
+    stats_count(&total.gone, 4);
+    ck_assert_uint_eq(total.events, 11);
+    ck_assert_uint_eq(total.gone, 24);
+    ck_assert_uint_eq(total.lines_lost, 32);
+    ck_assert_uint_eq(total.records, 0);
 }
 END_TEST
 
@@ -94,6 +111,7 @@ int main(void)
     TCase *tests = tcase_create("stats");
     tcase_add_checked_fixture(tests, setup, NULL);
     tcase_add_test(tests, every_counter_under_its_name);
+    tcase_add_test(tests, adds_every_counter);
     tcase_add_test(tests, every_counter_of_a_collector);
     tcase_add_test(tests, the_largest_numbers_fit);
     suite_add_tcase(suite, tests);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdint.h>
+
+#include "ctflow9/flow_ring.h"
+#include "ctflow9/options.h"
+
+/*
+ * Looks at the whole conntrack table again and again, in a thread of its own: hands rows to the workers that
+ * own the connections and answers their questions about connections that a dump did not show. It waits for
+ * workers that are busy, they never wait for it. The kernel's counters are only read, never reset.
+ *
+ * A dump in notes, to every worker: DUMP_BEGIN, its ROWs, DUMP_END or DUMP_BROKEN. Then each worker's
+ * questions, MISSING … DUMP_END, are answered by GONE or not at all.
+ */
+struct ct_dump;
+
+enum { CT_DUMP_WORKERS_MAX = 64 };
+
+struct ct_dump_config {
+    uint64_t interval_ns; /* from the end of one dump to the beginning of the next */
+    uint64_t
+        active_timeout_ns; /* rows of connections younger than this, that began after us, are of no use */
+    uint64_t began_ns;     /* wall clock; when ctflow9 began to listen */
+    struct mark_option mark;
+    unsigned workers; /* a connection belongs to worker CTA_ID modulo workers */
+    struct ct_dump_worker {
+        struct flow_ring *notes;     /* this thread is the producer */
+        struct flow_ring *questions; /* this thread is the consumer */
+        int wake_fd;                 /* eventfd: notes are waiting */
+    } worker[CT_DUMP_WORKERS_MAX];
+};
+
+/* Opens the socket, in the thread's present network namespace. 0 or -errno, with the reason logged. */
+int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config);
+void ct_dump_close(struct ct_dump *dump); /* after the thread ended; NULL is fine */
+
+/* Starts the thread, with every signal blocked; the first dump begins at once. 0 or -errno. */
+int ct_dump_start(struct ct_dump *dump);
+/* Ends it; returns when it has ended. */
+void ct_dump_stop(struct ct_dump *dump);
+
+/* Any thread: the next dump begins now, because events were lost. */
+void ct_dump_hurry(struct ct_dump *dump);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ctflow9/flow.h"
+
+/*
+ * The connections that are known before their end: those that live long enough to be reported in parts.
+ *
+ * Guarantees:
+ *  1. Fixed memory: flow_table_open() takes all of it, and pages are touched only as far as the table fills.
+ *  2. Every call ends after a number of steps that does not depend on other threads; finding takes one look
+ * at a bucket and at the few entries chained to it.
+ *  3. A full table refuses; an entry leaves only when its owner removes it.
+ *  4. Two connections are one only when original tuple, zones, id and start time are all equal: CTA_ID alone
+ * is used again, for the same tuple too.
+ *
+ * Who may run beside whom: nobody. Each worker owns the table of the connections whose events its socket
+ * filter lets through (CTA_ID modulo workers), so that nothing here is shared and nothing has to be ordered;
+ * what others know about a connection reaches its owner through a flow_ring.
+ */
+struct flow_table;
+
+enum tracked_state {
+    TRACKED_FREE,
+    TRACKED_LIVE, /* in the conntrack table, as far as is known */
+    TRACKED_DEAD, /* its DESTROY was reported while a dump was under way that may still show it */
+    TRACKED_GONE, /* closed without a DESTROY; a late one adds only the rest */
+};
+
+struct tracked {
+    struct flow flow; /* as last seen */
+    uint64_t reported_packets[2], reported_octets[2];
+    uint64_t span_start_ns; /* wall clock; where its next record begins. GONE: when it was closed */
+    uint32_t dump;          /* LIVE: the last dump it was seen in. DEAD: the dump under way */
+    uint32_t next;          /* the table's */
+    uint32_t hash;          /* the table's */
+    uint8_t state;          /* enum tracked_state */
+};
+
+_Static_assert(sizeof(struct tracked) + 2 * sizeof(uint32_t) <= 256, "at most 256 octets a flow");
+
+/* Room for capacity connections. 0 or -ENOMEM. */
+int flow_table_open(struct flow_table **table, uint32_t capacity);
+void flow_table_close(struct flow_table *table); /* NULL is fine */
+
+/* The entry of the same connection, or NULL. */
+struct tracked *flow_table_find(struct flow_table *table, const struct flow *flow);
+
+/* A new entry for a connection that has none: LIVE, nothing reported; or NULL when the table is full. */
+struct tracked *flow_table_add(struct flow_table *table, const struct flow *flow);
+void flow_table_remove(struct flow_table *table, struct tracked *tracked);
+
+uint32_t flow_table_count(const struct flow_table *table);
+
+/* Walking: slots run from 0 to flow_table_slots() - 1; a free one gives NULL. */
+uint32_t flow_table_slots(const struct flow_table *table);
+struct tracked *flow_table_at(struct flow_table *table, uint32_t slot);
+
+/* A number for a connection's identity that spreads well in all of its 64 bits. */
+uint64_t flow_table_hash(const struct flow *flow);

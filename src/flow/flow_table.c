@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/flow_table.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { NONE = 0 }; /* links are slot + 1, so that untouched memory means none */
+
+struct flow_table {
+    uint32_t capacity;
+    uint32_t count;
+    uint32_t touched; /* slots below were used once; those above are untouched memory */
+    uint32_t free;    /* the first free slot below touched, as a link */
+    uint32_t bucket_mask;
+    uint32_t *buckets; /* links to the first entry of each chain */
+    struct tracked *slots;
+};
+
+static void *map(size_t octets)
+{
+    void *memory =
+        mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static size_t buckets_octets(const struct flow_table *table)
+{
+    return ((size_t)table->bucket_mask + 1) * sizeof(*table->buckets);
+}
+
+static size_t slots_octets(const struct flow_table *table)
+{
+    return (size_t)table->capacity * sizeof(*table->slots);
+}
+
+int flow_table_open(struct flow_table **table, uint32_t capacity)
+{
+    struct flow_table *new = calloc(1, sizeof(*new));
+    if (!new)
+        return -ENOMEM;
+    new->capacity = capacity;
+    while (new->bucket_mask + 1 < capacity)
+        new->bucket_mask = new->bucket_mask * 2 + 1;
+    new->buckets = map(buckets_octets(new));
+    new->slots = map(slots_octets(new));
+    if (!new->buckets || !new->slots) {
+        flow_table_close(new);
+        return -ENOMEM;
+    }
+    *table = new;
+    return 0;
+}
+
+void flow_table_close(struct flow_table *table)
+{
+    if (!table)
+        return;
+    if (table->buckets)
+        munmap(table->buckets, buckets_octets(table));
+    if (table->slots)
+        munmap(table->slots, slots_octets(table));
+    free(table);
+}
+
+/* CTA_ID is a keyed hash already (nf_ct_get_id()); the start time tells apart connections that share one. */
+uint64_t flow_table_hash(const struct flow *flow)
+{
+    uint64_t hash = flow_identity_start_ns(flow) * UINT64_C(0x9e3779b97f4a7c15) ^ flow->id;
+    hash = (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    hash = (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    return hash ^ hash >> 32;
+}
+
+struct tracked *flow_table_find(struct flow_table *table, const struct flow *flow)
+{
+    if (table->count == 0)
+        return NULL;
+    uint32_t hash = (uint32_t)flow_table_hash(flow);
+    uint32_t link = table->buckets[hash & table->bucket_mask];
+    while (link != NONE) {
+        struct tracked *tracked = &table->slots[link - 1];
+        if (tracked->hash == hash && flow_is_same(&tracked->flow, flow))
+            return tracked;
+        link = tracked->next;
+    }
+    return NULL;
+}
+
+struct tracked *flow_table_add(struct flow_table *table, const struct flow *flow)
+{
+    uint32_t link = table->free;
+    if (link != NONE)
+        table->free = table->slots[link - 1].next;
+    else if (table->touched < table->capacity)
+        link = ++table->touched;
+    else
+        return NULL;
+
+    uint32_t hash = (uint32_t)flow_table_hash(flow);
+    uint32_t *bucket = &table->buckets[hash & table->bucket_mask];
+    struct tracked *tracked = &table->slots[link - 1];
+    *tracked = (struct tracked){.flow = *flow, .next = *bucket, .hash = hash, .state = TRACKED_LIVE};
+    *bucket = link;
+    table->count++;
+    return tracked;
+}
+
+void flow_table_remove(struct flow_table *table, struct tracked *tracked)
+{
+    assert(tracked->state != TRACKED_FREE);
+    uint32_t self = (uint32_t)(tracked - table->slots) + 1;
+    uint32_t *link = &table->buckets[tracked->hash & table->bucket_mask];
+    while (*link != self)
+        link = &table->slots[*link - 1].next;
+    *link = tracked->next;
+    tracked->state = TRACKED_FREE;
+    tracked->next = table->free;
+    table->free = self;
+    table->count--;
+}
+
+uint32_t flow_table_count(const struct flow_table *table)
+{
+    return table->count;
+}
+
+uint32_t flow_table_slots(const struct flow_table *table)
+{
+    return table->touched;
+}
+
+struct tracked *flow_table_at(struct flow_table *table, uint32_t slot)
+{
+    struct tracked *tracked = &table->slots[slot];
+    return tracked->state == TRACKED_FREE ? NULL : tracked;
+}

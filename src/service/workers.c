@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/workers.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "ctflow9/ct_dump.h"
+#include "ctflow9/ct_events.h"
+#include "ctflow9/export_role.h"
+#include "ctflow9/flow_ring.h"
+#include "ctflow9/log.h"
+#include "ctflow9/poll_set.h"
+#include "ctflow9/tracker.h"
+
+#define DRAIN_INTERVAL_NS NS_PER_MS
+
+enum {
+    DRAIN_LIMIT = 8192, /* events between two looks at everything else */
+    NOTES_LIMIT = 1024, /* rows of a dump, likewise */
+    LOOK_LIMIT = 16384, /* table entries, likewise */
+    FLOWS_RING = 16384,
+    NOTES_RING = 4096,
+    QUESTIONS_RING = 1024
+};
+
+struct worker {
+    struct workers *all;
+    unsigned index;
+    pthread_t thread; /* not the first one's */
+    struct ct_events *events;
+    struct tracker *tracker;
+    struct flow_ring *notes;     /* from the dump */
+    struct flow_ring *questions; /* to the dump */
+    struct flow_ring *flows;     /* to the exporter; NULL with one worker */
+    int wake_fd;                 /* eventfd: notes are waiting, or it is time to end */
+    uint64_t lost_seen;
+    struct poll_set exporter_set; /* what the exporter waits for, when this worker was the last to run it */
+    struct stats stats;
+};
+
+struct workers {
+    struct export_role role;
+    struct exporter *exporter; /* the holder's of the role */
+    const struct stats *exporter_stats;
+    struct ct_dump *dump; /* NULL without --active-timeout */
+    int signals;
+    _Atomic int error;          /* the exporter has nobody left to export to */
+    _Atomic bool totals_wanted; /* by SIGUSR1 */
+    _Atomic bool stopping;
+    unsigned count;
+    struct worker worker[];
+};
+
+int workers_open_signals(void)
+{
+    sigset_t handled;
+    sigemptyset(&handled);
+    sigaddset(&handled, SIGTERM);
+    sigaddset(&handled, SIGINT);
+    sigaddset(&handled, SIGUSR1);
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_BLOCK, &handled, NULL) < 0)
+        return -errno;
+    int fd = signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* A tracker_report: into the ring, in which the drain has made sure of room. */
+static void to_ring(void *context, const struct flow *flow)
+{
+    struct worker *worker = context;
+    const struct flow_note note = {.flow = *flow, .kind = FLOW_NOTE_FLOW};
+    flow_ring_put(worker->flows, &note);
+}
+
+/* A tracker_report of the only worker. */
+static void to_exporter(void *context, const struct flow *flow)
+{
+    struct worker *worker = context;
+    exporter_add(worker->all->exporter, flow);
+}
+
+/* A ct_events_handler. */
+static void to_tracker(void *context, const struct flow *flow)
+{
+    struct worker *worker = context;
+    tracker_destroyed(worker->tracker, flow);
+}
+
+static int open_worker(struct worker *worker, const struct options *options, uint64_t began_ns)
+{
+    const struct workers *all = worker->all;
+    const struct ct_events_config events = {.rcvbuf_octets = options->rcvbuf_octets,
+                                            .reliable = !options->no_reliable,
+                                            .mark = options->mark,
+                                            .share = {.index = worker->index, .count = all->count},
+                                            .stats = &worker->stats};
+    const struct tracker_config tracker = {.capacity = options->table_size / all->count,
+                                           .active_timeout_ns = options->active_timeout_s * NS_PER_S,
+                                           .began_ns = began_ns,
+                                           .adopt_full = options->adopt == ADOPT_FULL,
+                                           .stats = &worker->stats};
+    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int error = worker->wake_fd < 0 ? -errno : 0;
+    if (!error)
+        error = tracker_open(&worker->tracker, &tracker, all->count > 1 ? to_ring : to_exporter, worker);
+    if (!error)
+        error = flow_ring_open(&worker->notes, NOTES_RING);
+    if (!error)
+        error = flow_ring_open(&worker->questions, QUESTIONS_RING);
+    if (!error && all->count > 1)
+        error = flow_ring_open(&worker->flows, FLOWS_RING);
+    if (error) {
+        log_error("cannot set up a worker: %s", strerror(-error));
+        return error;
+    }
+    return ct_events_open(&worker->events, &events);
+}
+
+static void close_worker(struct worker *worker)
+{
+    ct_events_close(worker->events);
+    tracker_close(worker->tracker);
+    flow_ring_close(worker->notes);
+    flow_ring_close(worker->questions);
+    flow_ring_close(worker->flows);
+    if (worker->wake_fd >= 0)
+        close(worker->wake_fd);
+}
+
+static int open_dump(struct workers *workers, const struct options *options, uint64_t began_ns)
+{
+    enum { DUMPS_PER_TIMEOUT = 4 };
+
+    if (options->active_timeout_s == 0)
+        return 0;
+    struct ct_dump_config config = {.interval_ns = options->active_timeout_s * NS_PER_S / DUMPS_PER_TIMEOUT,
+                                    .active_timeout_ns = options->active_timeout_s * NS_PER_S,
+                                    .began_ns = began_ns,
+                                    .mark = options->mark,
+                                    .workers = workers->count};
+    for (unsigned i = 0; i < workers->count; i++)
+        config.worker[i] = (struct ct_dump_worker){.notes = workers->worker[i].notes,
+                                                   .questions = workers->worker[i].questions,
+                                                   .wake_fd = workers->worker[i].wake_fd};
+    return ct_dump_open(&workers->dump, &config);
+}
+
+int workers_open(struct workers **workers, const struct options *options)
+{
+    struct workers *new = calloc(1, sizeof(*new) + options->workers * sizeof(new->worker[0]));
+    if (!new)
+        return -ENOMEM;
+    new->count = options->workers;
+    uint64_t began_ns = instant_read_clock(CLOCK_REALTIME);
+    int error = 0;
+    for (unsigned i = 0; i < new->count; i++)
+        new->worker[i] = (struct worker){.all = new, .index = i, .wake_fd = -1};
+    for (unsigned i = 0; i < new->count && !error; i++)
+        error = open_worker(&new->worker[i], options, began_ns);
+    if (!error)
+        error = open_dump(new, options, began_ns);
+    if (error) {
+        workers_close(new);
+        return error;
+    }
+    *workers = new;
+    return 0;
+}
+
+void workers_close(struct workers *workers)
+{
+    if (!workers)
+        return;
+    ct_dump_close(workers->dump);
+    for (unsigned i = 0; i < workers->count; i++)
+        close_worker(&workers->worker[i]);
+    free(workers);
+}
+
+static void wake(int fd)
+{
+    const uint64_t one = 1;
+    if (write(fd, &one, sizeof(one)) < 0)
+        return; /* the count is full: it is awake */
+}
+
+/* For the holder of the role. */
+static void log_totals(const struct workers *workers)
+{
+    struct stats total = {0};
+    stats_add(&total, workers->exporter_stats);
+    for (unsigned i = 0; i < workers->count; i++)
+        stats_add(&total, &workers->worker[i].stats);
+    stats_log(&total);
+    exporter_log_stats(workers->exporter);
+}
+
+static void take_flows(struct workers *workers)
+{
+    for (unsigned i = 0; i < workers->count; i++) {
+        struct flow_ring *flows = workers->worker[i].flows;
+        for (const struct flow_note *note; flows && (note = flow_ring_peek(flows)); flow_ring_take(flows))
+            exporter_add(workers->exporter, &note->flow);
+    }
+}
+
+/* For the holder of the role. */
+static void export_once(struct workers *workers)
+{
+    struct instant now = instant_now();
+    exporter_begin(workers->exporter, now);
+    take_flows(workers);
+    int error = exporter_run(workers->exporter, instant_now());
+    if (error) {
+        atomic_store_explicit(&workers->error, error, memory_order_relaxed);
+        wake(workers->worker[0].wake_fd);
+    }
+    if (atomic_exchange_explicit(&workers->totals_wanted, false, memory_order_relaxed))
+        log_totals(workers);
+}
+
+/* Exports what all workers have, unless another does so already, who then goes on until all is done. */
+static void export(struct worker *worker)
+{
+    struct workers *workers = worker->all;
+    poll_set_clear(&worker->exporter_set);
+    if (!export_role_take(&workers->role))
+        return;
+    do {
+        export_role_begin(&workers->role);
+        export_once(workers);
+        poll_set_clear(&worker->exporter_set);
+        exporter_wants(workers->exporter, &worker->exporter_set);
+    } while (!export_role_release(&workers->role));
+}
+
+/* How soon the next turn has to be. */
+enum pace { AT_REST, ON_INTERVAL, AT_ONCE };
+
+/* The last one to have run the exporter waits for what the exporter waits for, too. */
+static void wait_for_work(struct worker *worker, enum pace pace)
+{
+    struct poll_set *set = &worker->exporter_set;
+    uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+    struct pollfd *wake_fd = &set->fds[set->count];
+    poll_set_add(set, worker->wake_fd, POLLIN);
+    if (worker->index == 0)
+        poll_set_add(set, worker->all->signals, POLLIN);
+    ct_events_wants(worker->events, set);
+    if (pace == AT_REST)
+        ct_events_wants_event(worker->events, set);
+    else
+        poll_set_before(set, pace == AT_ONCE ? 0 : now_ns + DRAIN_INTERVAL_NS);
+    uint64_t count;
+    if (poll_set_wait(set, now_ns) > 0 && wake_fd->revents &&
+        read(worker->wake_fd, &count, sizeof(count)) < 0)
+        return; /* another wake-up took it */
+}
+
+/* How many flows there is room for. */
+static unsigned room(const struct worker *worker, unsigned limit)
+{
+    size_t room = worker->flows ? flow_ring_room(worker->flows) : limit;
+    return room < limit ? (unsigned)room : limit;
+}
+
+/* Returns whether there were any: what follows from them is looked at in the next turn. */
+static bool take_notes(struct worker *worker)
+{
+    const struct flow_note *note = flow_ring_peek(worker->notes);
+    bool any = note != NULL;
+    for (unsigned left = room(worker, NOTES_LIMIT); note && left > 0; left--) {
+        tracker_note(worker->tracker, note);
+        flow_ring_take(worker->notes);
+        note = flow_ring_peek(worker->notes);
+    }
+    return any;
+}
+
+static void see_losses(struct worker *worker)
+{
+    uint64_t lost = worker->stats.lost;
+    if (lost != worker->lost_seen && worker->all->dump)
+        ct_dump_hurry(worker->all->dump);
+    worker->lost_seen = lost;
+}
+
+/* Everything that can be done now. What the last dump did not show is looked at only after the socket was
+ * read empty. */
+static enum pace turn(struct worker *worker)
+{
+    if (!worker->flows)
+        exporter_begin(worker->all->exporter, instant_now());
+    unsigned limit = room(worker, DRAIN_LIMIT);
+    unsigned drained = ct_events_drain(worker->events, limit, to_tracker, worker);
+    bool more = limit == 0;
+    if (drained < limit)
+        more |= tracker_look(worker->tracker, worker->questions, LOOK_LIMIT);
+    more |= take_notes(worker);
+    ct_events_run(worker->events, instant_now());
+    see_losses(worker);
+    export(worker);
+    if (drained == DRAIN_LIMIT)
+        return AT_ONCE;
+    return more || drained > 0 ? ON_INTERVAL : AT_REST;
+}
+
+/* false when it is time to end. */
+static bool handle_signals(struct workers *workers)
+{
+    struct signalfd_siginfo info;
+    while (read(workers->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo != SIGUSR1)
+            return false;
+        atomic_store_explicit(&workers->totals_wanted, true, memory_order_relaxed);
+    }
+    return atomic_load_explicit(&workers->error, memory_order_relaxed) == 0;
+}
+
+/* Hears no more, and hands on what the kernel has already sent. */
+static void finish_worker(struct worker *worker)
+{
+    ct_events_stop(worker->events);
+    unsigned limit, drained;
+    do {
+        limit = room(worker, DRAIN_LIMIT);
+        drained = ct_events_drain(worker->events, limit, to_tracker, worker);
+        export(worker);
+    } while (drained > 0 || limit == 0);
+    ct_events_run(worker->events, instant_now());
+}
+
+static void run_worker(struct worker *worker)
+{
+    struct workers *workers = worker->all;
+    enum pace pace = AT_REST;
+    export(worker); /* templates leave before the first flow */
+    while (!atomic_load_explicit(&workers->stopping, memory_order_relaxed)) {
+        wait_for_work(worker, pace);
+        if (worker->index == 0 && !handle_signals(workers))
+            break;
+        pace = turn(worker);
+    }
+}
+
+static void *run_thread(void *context)
+{
+    run_worker(context);
+    finish_worker(context);
+    return NULL;
+}
+
+/* How many threads run, the calling one included. */
+static unsigned start_threads(struct workers *workers)
+{
+    unsigned running = 1;
+    for (; running < workers->count; running++) {
+        struct worker *worker = &workers->worker[running];
+        errno = pthread_create(&worker->thread, NULL, run_thread, worker);
+        if (errno != 0)
+            break;
+    }
+    return running;
+}
+
+static void stop_threads(struct workers *workers, unsigned running)
+{
+    atomic_store_explicit(&workers->stopping, true, memory_order_relaxed);
+    for (unsigned i = 1; i < running; i++)
+        wake(workers->worker[i].wake_fd);
+    for (unsigned i = 1; i < running; i++)
+        pthread_join(workers->worker[i].thread, NULL);
+}
+
+int workers_run(struct workers *workers, struct exporter *exporter, const struct stats *exporter_stats,
+                int signals)
+{
+    workers->exporter = exporter;
+    workers->exporter_stats = exporter_stats;
+    workers->signals = signals;
+
+    unsigned running = start_threads(workers);
+    int error = running < workers->count ? -errno : 0;
+    bool dumping = !error && workers->dump;
+    if (dumping)
+        error = ct_dump_start(workers->dump);
+    if (!error)
+        run_worker(&workers->worker[0]);
+    else
+        log_error("cannot start a thread: %s", strerror(-error));
+
+    if (dumping && !error)
+        ct_dump_stop(workers->dump);
+    finish_worker(&workers->worker[0]);
+    stop_threads(workers, running);
+    export_once(workers);
+    exporter_finish(exporter);
+    log_totals(workers);
+    return error;
+}
