@@ -52,6 +52,7 @@ static int set_rcvbuf(int fd, uint64_t octets)
                  "; more takes CAP_NET_ADMIN outside any container, or: sysctl -w net.core.rmem_max=%" PRIu64,
                  granted, octets, octets);
     }
+    log_debug("the receive buffer has %" PRId64 " octets", granted);
     return 0;
 }
 
@@ -76,7 +77,12 @@ static int hear(struct ct_events *events, const struct ct_events_config *config)
     if (error)
         return refuse("take memory for receiving", error);
     error = netlink_socket_join(events->fd, NFNLGRP_CONNTRACK_DESTROY);
-    return error ? refuse("hear the kernel's conntrack events", error) : 0;
+    if (error)
+        return refuse("hear the kernel's conntrack events", error);
+    log_debug("hearing conntrack events, part %u of %u, delivery %s", config->share.index + 1,
+              config->share.count > 1 ? config->share.count : 1,
+              config->reliable ? "reliable" : "not reliable");
+    return 0;
 }
 
 int ct_events_open(struct ct_events **events, const struct ct_events_config *config)

@@ -224,6 +224,7 @@ static bool connect_anew(struct collector *collector)
     collector->connected_ns = now_ns;
     collector->source_check_ns = now_ns + SOURCE_CHECK_NS;
     collector->progress.templates_due_ns = 0;
+    log_debug("collector %s: sending from port %u", collector->name, collector->port);
     return true;
 }
 
@@ -403,6 +404,8 @@ static bool mind_failure(struct collector *collector, int error)
     }
     if (collector->segment && (error == EMSGSIZE || error == EINVAL || error == EIO)) {
         collector->segment = false;
+        log_debug("collector %s: its path takes no segmentation offload, sending datagrams one by one",
+                  collector->name);
         return true;
     }
     if (error == ENOBUFS || error == ENOMEM) { /* the link's queue is full */
