@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Connections that last: reported in parts that add up to what the kernel counted."""
+
+import ipaddress
+import signal
+import socket
+import time
+import unittest
+from collections import defaultdict
+
+from ctflow9 import Ctflow9
+from lab import Lab, wait_until
+from netflow import Port
+from traffic import PLAIN, PLAIN_V6, TARGETS, Traffic
+from truth import Truth
+
+OCTETS, PACKETS, PROTOCOL, END_REASON, START_MS, STOP_MS = 1, 2, 4, 136, 152, 153
+SOURCE = {4: 8, 6: 27}
+DESTINATION = {4: 12, 6: 28}
+SOURCE_PORT, DESTINATION_PORT, IP_VERSION = 7, 11, 60
+ACTIVE_TIMEOUT, FORCED = 2, 4
+ADDRESS = "10.3.0.2:2057"
+
+# linux/netlink.h, linux/netfilter/nfnetlink_compat.h
+NETLINK_NETFILTER, SOL_NETLINK, NETLINK_BROADCAST_ERROR, DESTROY_GROUP = 12, 270, 4, 1 << 2
+
+
+def direction(record):
+    """What tells the directions of all connections apart; as the truth's records begin."""
+    version = record[IP_VERSION]
+    address = ipaddress.IPv4Address if version == 4 else ipaddress.IPv6Address
+    return (record[PROTOCOL], str(address(record[SOURCE[version]])), record[SOURCE_PORT],
+            str(address(record[DESTINATION[version]])), record[DESTINATION_PORT])
+
+
+def parts_of(port):
+    parts = defaultdict(list)
+    for record in port.records():
+        parts[direction(record)].append(record)
+    return parts
+
+
+def totals(records):
+    return sum(record[PACKETS] for record in records), sum(record[OCTETS] for record in records)
+
+
+class Talk:
+    """UDP connections that go on: each turn carries something both ways."""
+
+    def __init__(self, lab, targets=TARGETS):
+        self.traffic = Traffic(lab)
+        self.connections = []
+        for target in targets:
+            client = self.traffic.open(lab.client, socket.SOCK_DGRAM, connect_to=(target.address, target.port))
+            self.connections.append((client, self.traffic.ports[target.server]))
+
+    def turn(self, octets=100):
+        for client, server in self.connections:
+            client.send(bytes(octets))
+            _, source = server.recvfrom(65536)
+            server.sendto(bytes(3 * octets), source)
+            client.recv(65536)
+
+    def last(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.turn()
+            time.sleep(0.05)
+
+
+class Long(unittest.TestCase):
+    def check(self, lab, port, flows, least_parts):
+        """Sums are the final counters, spans follow each other, the last one has the reason of the end."""
+        expected = {record[:5]: record for flow in flows for record in flow.records()}
+
+        def arrived():
+            parts = parts_of(port)
+            return all(totals(parts[key])[0] >= record.packets for key, record in expected.items())
+        wait_until(arrived, "all that the kernel counted is reported")
+        parts = parts_of(port)
+        self.assertEqual(set(parts), set(expected))
+        for key, record in expected.items():
+            with self.subTest(direction=key):
+                spans = sorted(parts[key], key=lambda part: part[START_MS])
+                self.assertEqual(totals(spans), (record.packets, record.octets))
+                self.assertGreaterEqual(len(spans), least_parts)
+                self.assertEqual(spans[0][START_MS], record.first_ms)
+                self.assertLessEqual(spans[-1][STOP_MS], record.last_ms)
+                for before, after in zip(spans, spans[1:]):
+                    self.assertGreaterEqual(after[START_MS], before[STOP_MS])
+                    self.assertEqual(before[END_REASON], ACTIVE_TIMEOUT)
+                self.assertEqual(spans[-1][END_REASON], FORCED)
+                self.assertEqual(spans[-1][STOP_MS], record.last_ms)
+
+    def parts_add_up(self, *options):
+        with Lab() as lab:
+            port = Port(lab.collector, 2057)
+            exporter = Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "1", "--fields", "times", *options)
+            truth = Truth(lab)
+            talk = Talk(lab)
+            talk.last(5)
+            lab.flush()
+            flows = truth.wait_flows(len(TARGETS))
+            counted = exporter.finish()
+            self.assertEqual((counted["repeated"], counted["gone"], counted["table_full"]), (0, 0, 0))
+            self.check(lab, port, flows, least_parts=3)
+
+    def test_parts_add_up(self):
+        self.parts_add_up()
+
+    def test_parts_add_up_with_workers(self):
+        self.parts_add_up("--workers", "3")
+
+    def test_switched_off(self):
+        with Lab() as lab:
+            port = Port(lab.collector, 2057)
+            exporter = Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "0", "--fields", "times")
+            truth = Truth(lab)
+            Talk(lab).last(2)
+            lab.flush()
+            flows = truth.wait_flows(len(TARGETS))
+            exporter.finish()
+            self.check(lab, port, flows, least_parts=1)
+            self.assertEqual(len(port.records()), 2 * len(TARGETS))
+
+    def test_full_table(self):
+        """What finds no place is reported at its end, with everything."""
+        with Lab() as lab:
+            port = Port(lab.collector, 2057)
+            exporter = Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "1", "--fields", "times",
+                               "--table-size", "2")
+            truth = Truth(lab)
+            Talk(lab).last(4)
+            lab.flush()
+            flows = truth.wait_flows(len(TARGETS))
+            self.assertGreater(exporter.finish()["table_full"], 0)
+            self.check(lab, port, flows, least_parts=1)
+            self.assertGreater(len(port.records()), 2 * len(TARGETS))
+
+    def test_restart_counts_nothing_twice(self):
+        """What connections carried before the start is taken as reported; their first record begins then."""
+        with Lab() as lab:
+            truth = Truth(lab)
+            talk = Talk(lab)
+            talk.last(1)
+            port = Port(lab.collector, 2057)
+            begin_ms = int(time.time() * 1000)
+            exporter = Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "1", "--fields", "times")
+            wait_until(lambda: exporter.ask()["adopted"] == len(TARGETS), "connections are adopted")
+            for _ in range(7):
+                talk.turn(1000)
+            lab.flush()
+            truth.wait_flows(len(TARGETS))
+            exporter.finish()
+            wait_until(lambda: totals(port.records())[0] >= 14 * len(TARGETS), "all arrives")
+            parts = parts_of(port)
+            self.assertEqual({totals(spans)[0] for spans in parts.values()}, {7})
+            self.assertTrue(all(record[START_MS] >= begin_ms for record in port.records()))
+
+    def test_adopt_full(self):
+        with Lab() as lab:
+            truth = Truth(lab)
+            talk = Talk(lab)
+            talk.turn()
+            port = Port(lab.collector, 2057)
+            exporter = Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "1", "--fields", "times",
+                               "--adopt", "full")
+            talk.last(2)
+            lab.flush()
+            flows = truth.wait_flows(len(TARGETS))
+            exporter.finish()
+            self.check(lab, port, flows, least_parts=2)
+
+    def test_end_without_an_event(self):
+        """Entries made while events were off never tell of their end: they are noticed missing, and closed."""
+        with Lab() as lab:
+            lab.router.sysctl({"net.netfilter.nf_conntrack_events": 0,
+                               "net.netfilter.nf_conntrack_udp_timeout": 4,
+                               "net.netfilter.nf_conntrack_udp_timeout_stream": 4})
+            talk = Talk(lab, [PLAIN, PLAIN_V6])
+            talk.turn()
+            port = Port(lab.collector, 2057)
+            exporter = Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "1")
+            wait_until(lambda: exporter.ask()["adopted"] == 2, "connections are adopted")
+            talk.turn(1000)
+            wait_until(lambda: exporter.ask()["gone"] == 2, "their end is noticed")
+            counted = exporter.finish()
+            self.assertEqual(counted["events"], 0)
+            wait_until(lambda: totals(port.records())[0] >= 4, "the records arrive")
+            self.assertEqual({totals(spans)[0] for spans in parts_of(port).values()}, {1})
+
+    def test_stuck_listener(self):
+        """Another reliable listener that takes nothing makes the kernel send events again: they count once."""
+        count = 2000
+        with Lab() as lab:
+            exporter = Ctflow9(lab, "-j")
+            listeners = lab.router.listeners()
+            stuck = lab.router.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stuck.setsockopt(SOL_NETLINK, NETLINK_BROADCAST_ERROR, 1)
+            stuck.bind((0, DESTROY_GROUP))
+            wait_until(lambda: lab.router.listeners() > listeners, "the other one listens")
+            lab.make_flows(count)
+            lab.flush()
+            wait_until(lambda: exporter.ask()["repeated"] > 0, "events come again")
+            exporter.wait_flows(count)
+            stuck.close()
+            wait_until(lambda: lab.entries() == 0, "every event is delivered")
+            counted = exporter.finish()
+            self.assertEqual(counted["flows"], count)
+            self.assertEqual(counted["events"], count + counted["repeated"])
+
+
+class Workers(unittest.TestCase):
+    def test_storm(self):
+        """Together they hear every event once."""
+        count = 100000
+        with Lab() as lab:
+            exporter = Ctflow9(lab, "--workers", "4", "-j", "--active-timeout", "0")
+            lab.make_flows(count)
+            lab.flush()
+            exporter.wait_flows(count, limit_s=120)
+            counted = exporter.finish()
+            self.assertEqual((counted["events"], counted["flows"], counted["lost"]), (count, count, 0))
+            self.assertEqual(counted["lines"] + counted["lines_lost"], count)
+
+    def test_mark_and_end(self):
+        """Each socket filters marks too; the end drains all of them."""
+        with Lab() as lab:
+            lab.router.nft("table inet marks { chain f { type filter hook forward priority filter; "
+                           "udp dport 7000 ct mark set 5; }; }")
+            exporter = Ctflow9(lab, "--workers", "2", "--mark", "5")
+            traffic = Traffic(lab)
+            for _ in range(10):
+                traffic.udp(PLAIN, requests=1, answers=1)
+                traffic.ping(PLAIN)
+            lab.flush()
+            self.assertEqual(exporter.stop(signal.SIGTERM), 0)
+            self.assertEqual(exporter.totals()["flows"], 10)
+
+
+if __name__ == "__main__":
+    unittest.main()
