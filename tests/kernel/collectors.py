@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real collectors. check(records) ends the collector and fails unless it got exactly these records, as far as it
-can tell them."""
+"""Real collectors. check(records) ends one, and fails unless it got exactly these as far as it can tell."""
 
 import datetime
 import json
@@ -65,14 +64,14 @@ class Nfcapd:
         if f"src{family}_xlt_ip" in flow:
             nat = (flow[f"src{family}_xlt_ip"], int(flow["src_xlt_port"]),
                    flow[f"dst{family}_xlt_ip"], int(flow["dst_xlt_port"]))
-        return Record(flow["proto"], flow[f"src{family}_addr"], ports[0], flow[f"dst{family}_addr"], ports[1], *nat,
-                      flow["in_packets"], flow["in_bytes"], milliseconds(flow["first"]), milliseconds(flow["last"]),
-                      None, None, None)
+        return Record(flow["proto"], flow[f"src{family}_addr"], ports[0], flow[f"dst{family}_addr"], ports[1],
+                      *nat, flow["in_packets"], flow["in_bytes"],
+                      milliseconds(flow["first"]), milliseconds(flow["last"]), None, None, None)
 
 
 class Nfacctd:
-    """pmacct's collector. It has no flowEndReason, mark or zone, and no IPv6 address behind a NAT. No NAT is shown as
-    port 0. Times are whole seconds, rounded up, and it adds up records that it cannot tell apart."""
+    """pmacct's collector. It has no flowEndReason, mark or zone, and no IPv6 address behind a NAT. No NAT is
+    shown as port 0. Times are whole seconds, rounded up, and records that it cannot tell apart are added up."""
 
     AGGREGATE = ("src_host,dst_host,src_port,dst_port,proto,in_iface,out_iface,timestamp_start,timestamp_end,"
                  "post_nat_src_host,post_nat_dst_host,post_nat_src_port,post_nat_dst_port")
@@ -110,7 +109,8 @@ class Nfacctd:
             return -(-time_ms // 1000) * 1000
 
         if record.nat_source is None:
-            record = record._replace(nat_source="", nat_source_port=0, nat_destination="", nat_destination_port=0)
+            record = record._replace(nat_source="", nat_source_port=0,
+                                     nat_destination="", nat_destination_port=0)
         elif ":" in record.source:
             record = record._replace(nat_source="", nat_destination="")
         return record._replace(first_ms=seconds_up(record.first_ms), last_ms=seconds_up(record.last_ms),
@@ -134,11 +134,13 @@ class Nfacctd:
 
     @staticmethod
     def record(flow):
-        return Record(int(flow["ip_proto"]), flow["ip_src"], flow["port_src"], flow["ip_dst"], flow["port_dst"],
+        return Record(int(flow["ip_proto"]),
+                      flow["ip_src"], flow["port_src"], flow["ip_dst"], flow["port_dst"],
                       flow["post_nat_ip_src"], flow["post_nat_port_src"],
                       flow["post_nat_ip_dst"], flow["post_nat_port_dst"],
                       flow["packets"], flow["bytes"],
-                      milliseconds(flow["timestamp_start"]), milliseconds(flow["timestamp_end"]), None, None, None)
+                      milliseconds(flow["timestamp_start"]), milliseconds(flow["timestamp_end"]),
+                      None, None, None)
 
 
 class Tshark:
@@ -154,9 +156,9 @@ class Tshark:
         self.inbox.read()
         if self.inbox.sequence_gap() != 0:
             raise AssertionError("datagrams are missing")
-        expected = [record._replace(mark=record.mark if "mark" in self.fields else None,
-                                    zone=record.zone if "zone" in self.fields else None) for record in records]
-        assert_same(expected, [self.record(flow, times) for flow, times in self.flows()])
+        untold = {name: None for name in ("mark", "zone") if name not in self.fields}
+        expected = [record._replace(**untold) for record in records]
+        assert_same(expected, [self.record(flow, epoch_ms) for flow, epoch_ms in self.flows()])
 
     def decode(self):
         path = os.path.join(self.lab.directory, f"{self.port}.pcap")
@@ -170,24 +172,22 @@ class Tshark:
         return document
 
     def flows(self):
-        """Each flow as {tshark's name: value as an integer or address}, with the datagram's (unix_s, uptime_ms)."""
+        """Each flow as {tshark's name: integer or address}, with the epoch of its datagram's stamps."""
         for packet in self.decode().iter("packet"):
             header = {field.get("name"): field for field in packet.find("proto[@name='cflow']").iter("field")}
-            times = tuple(int(header[name].get("value"), 16) for name in ("cflow.unix_secs", "cflow.sysuptime"))
+            epoch_ms = value(header["cflow.unix_secs"]) * 1000 - value(header["cflow.sysuptime"])
             for flow in packet.iter("field"):
                 if re.fullmatch(r"Flow \d+", flow.get("show", "")):
                     values = {field.get("name")[len("cflow."):]: value(field)
                               for field in flow.iter("field") if field.get("name") and field.get("value")}
                     if "scope_system" not in values:
-                        yield values, times
+                        yield values, epoch_ms
 
     @staticmethod
-    def record(flow, times):
+    def record(flow, epoch_ms):
         def get(*names):
             return next((flow[name] for name in names if name in flow), None)
 
-        unix_s, uptime_ms = times
-        epoch_ms = unix_s * 1000 - uptime_ms
         return Record(flow["protocol"], get("srcaddr", "srcaddrv6"), flow["srcport"],
                       get("dstaddr", "dstaddrv6"), flow["dstport"],
                       get("post_natsource_ipv4_address", "post_nat_source_ipv6_address"),

@@ -19,6 +19,7 @@ goes to these addresses:
 Everything made here ends with the lab: processes (by their ids), namespaces, files.
 """
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -109,7 +110,8 @@ def run(*command, text=None):
     """Runs a command to its end and returns its output; fails with its error output."""
     result = subprocess.run([str(word) for word in command], input=text, capture_output=True, text=True)
     if result.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, command))}: exit {result.returncode}\n{result.stderr}{result.stdout}")
+        words = " ".join(map(str, command))
+        raise AssertionError(f"{words}: exit {result.returncode}\n{result.stderr}{result.stdout}")
     return result.stdout
 
 
@@ -172,25 +174,23 @@ class Namespace:
     def read(self, path):
         return self.run("cat", path)
 
-    def event_sockets(self):
-        """The sockets that hear of destroyed connections: (octets waiting, drops) of each."""
+    def listeners(self):
+        """How many sockets hear of destroyed connections."""
         netfilter, destroy_group = 12, 1 << 2
-        sockets = []
-        for line in self.read("/proc/net/netlink").splitlines()[1:]:
-            _, protocol, _, groups, waiting, _, _, _, drops, _ = line.split()
-            if int(protocol) == netfilter and int(groups, 16) & destroy_group:
-                sockets.append((int(waiting), int(drops)))
-        return sockets
+        sockets = [line.split() for line in self.read("/proc/net/netlink").splitlines()[1:]]
+        return sum(int(protocol) == netfilter and int(groups, 16) & destroy_group != 0
+                   for _, protocol, _, groups, *_ in sockets)
 
     def udp_received(self):
         """Datagrams that programs have taken, IPv4 and IPv6."""
-        names, values = (line.split() for line in self.read("/proc/net/snmp").splitlines() if line.startswith("Udp:"))
+        ipv4 = self.read("/proc/net/snmp").splitlines()
+        names, values = (line.split() for line in ipv4 if line.startswith("Udp:"))
         ipv6 = dict(line.split() for line in self.read("/proc/net/snmp6").splitlines())
         return int(values[names.index("InDatagrams")]) + int(ipv6["Udp6InDatagrams"])
 
 
 class Process:
-    """A program running in a namespace, with its standard error (and output, unless stdout is given) in files."""
+    """A running program, with its standard error, and its output unless stdout is given, in files."""
 
     def __init__(self, lab, name, command, stdout=None):
         self.name = name
@@ -238,19 +238,15 @@ class Process:
         return self.wait(limit_s)
 
     def kill(self):
-        for child in children(self.pid):
-            os.kill(child, signal.SIGKILL)
-        if self.running():
-            self.popen.kill()
+        if not self.running():
+            return
+        with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
+            children = file.read().split()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        self.popen.kill()
         self.popen.wait()
-
-
-def children(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return [int(child) for child in file.read().split()]
-    except FileNotFoundError:
-        return []
 
 
 class Lab:
@@ -263,10 +259,10 @@ class Lab:
         self.namespaces = []
 
     def __enter__(self):
-        # A test that is asked to end still cleans up. What it starts must not ignore SIGINT, as it would when
-        # this runs in a script's background.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # A test that is asked to end still cleans up: KeyboardInterrupt is what unittest lets through. And
+        # what it starts must not ignore SIGINT, as it would when all this runs in a script's background.
+        for number in signal.SIGTERM, signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
         self.directory = tempfile.mkdtemp(prefix="ctflow9-lab.")
         try:
             self.build()
@@ -316,7 +312,8 @@ class Lab:
         """A veth pair, called "router" in the host and by the host's role in the router."""
         role = host.name.rsplit("-", 1)[1]
         host.ip("link", "add", "router", "type", "veth", "peer", role, "netns", self.router.name)
-        for namespace, device, addresses in ((host, "router", host_addresses), (self.router, role, router_addresses)):
+        ends = ((host, "router", host_addresses), (self.router, role, router_addresses))
+        for namespace, device, addresses in ends:
             for address in addresses:
                 namespace.ip("address", "add", address, "dev", device)
             namespace.ip("link", "set", device, "up")

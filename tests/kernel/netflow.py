@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A UDP port that takes NetFlow v9 datagrams (RFC 3954) and keeps them, and just enough decoding to count with."""
+"""A UDP port that takes and keeps NetFlow v9 datagrams (RFC 3954), and decodes just enough to count with."""
 
 import socket
 import struct
@@ -19,7 +19,7 @@ class Datagram:
         if version != 9:
             raise AssertionError(f"version {version}")
         self.templates = []  # the ids
-        self.records = []  # (template id, {element: value}), options data included
+        self.records = []  # {element: value}, options data included
         offset = HEADER_OCTETS
         while offset < len(octets):
             set_id, length = struct.unpack_from("!HH", octets, offset)
@@ -44,7 +44,7 @@ class Datagram:
             for element, length in layout:
                 values[element] = int.from_bytes(body[at:at + length], "big")
                 at += length
-            self.records.append((set_id, values))
+            self.records.append(values)
 
     def read_templates(self, body, templates, options):
         offset = 0
@@ -66,7 +66,8 @@ class Port:
 
     def __init__(self, namespace, port, address="10.3.0.2"):
         self.address = (address, port)
-        self.socket = namespace.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.socket = namespace.socket(family, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self.socket.bind(self.address)
         self.socket.setblocking(False)
@@ -89,7 +90,8 @@ class Port:
 
     def records(self):
         """The flow records so far, each a dictionary by element number."""
-        return [values for datagram in self.read() for _, values in datagram.records if SCOPE_SYSTEM not in values]
+        return [values for datagram in self.read() for values in datagram.records
+                if SCOPE_SYSTEM not in values]
 
     def sequence_gap(self):
         """How many datagrams are missing between the first and the last that came."""

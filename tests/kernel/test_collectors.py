@@ -17,7 +17,7 @@ class Collectors(unittest.TestCase):
         lab.flush()
 
     def test_closed_and_reopened(self):
-        """What is sent while a port is closed is lost, no more; it gets its templates anew, from the same port."""
+        """Only what is sent while a port is closed is lost; then templates come anew, from the same port."""
         with Lab() as lab:
             traffic = Traffic(lab)
             steady, port = Port(lab.collector, 2056), Port(lab.collector, 2057)
@@ -39,9 +39,9 @@ class Collectors(unittest.TestCase):
             self.assertEqual(steady.sequence_gap(), 0)
             exporter.finish()
             self.assertEqual(len(port.records()), 2)
-            totals = exporter.collector_totals("10.3.0.2:2057")
+            totals = exporter.totals("10.3.0.2:2057")
             self.assertGreaterEqual(totals["unreachable"], 1)
-            self.assertEqual(exporter.collector_totals("10.3.0.2:2056")["unreachable"], 0)
+            self.assertEqual(exporter.totals("10.3.0.2:2056")["unreachable"], 0)
 
     def test_source_address(self):
         with Lab() as lab:
@@ -81,7 +81,7 @@ class Collectors(unittest.TestCase):
             wait_until(lambda: len(port.records()) == count, "all records arrive")
             self.assertEqual(port.sequence_gap(), 0)
             exporter.finish()
-            self.assertEqual(exporter.collector_totals("10.3.0.2:2057")["records_dropped"], 0)
+            self.assertEqual(exporter.totals("10.3.0.2:2057")["records_dropped"], 0)
 
     def test_source_id_and_datagram_size(self):
         with Lab() as lab:
@@ -109,7 +109,8 @@ class Collectors(unittest.TestCase):
 
     def test_max_rate(self):
         """Paced, and nothing is lost when the queue is large enough."""
-        count, rate = 6000, 2000
+        # The flush may end, and what it flushed be sent, before this process runs again.
+        count, rate, slack_s = 6000, 2000, 0.5
         with Lab() as lab:
             port = Port(lab.collector, 2057)
             exporter = Ctflow9(lab, "-c", "10.3.0.2:2057", "--max-rate", rate, "--queue", count)
@@ -117,43 +118,36 @@ class Collectors(unittest.TestCase):
             lab.flush()
             begin = time.monotonic()
             while len(port.records()) < count:
-                # At most what the rate allows since the begin, which may be one datagram (29 records) early, and
-                # a burst of 10 ms.
                 arrived = len(port.records())
                 elapsed_s = time.monotonic() - begin
-                self.assertLessEqual(arrived, rate * (elapsed_s + 0.25) + 29)
+                self.assertLessEqual(arrived, rate * (elapsed_s + slack_s))
                 self.assertLess(elapsed_s, 30)
                 time.sleep(0.02)
             self.assertEqual(port.sequence_gap(), 0)
             exporter.finish()
-            self.assertEqual(exporter.collector_totals("10.3.0.2:2057")["records_dropped"], 0)
+            self.assertEqual(exporter.totals("10.3.0.2:2057")["records_dropped"], 0)
 
     def test_full_queue(self):
-        """A collector that cannot keep up loses its own oldest records: counted, and seen as a gap."""
-        count = 20000
+        """A collector that cannot keep up loses its oldest records: counted, and seen as a gap."""
+        name = "10.3.0.2:2057"
         with Lab() as lab:
-            steady, slow = Port(lab.collector, 2056), Port(lab.collector, 2057)
-            exporter = Ctflow9(lab, "-c", "10.3.0.2:2056", "-c", "10.3.0.2:2057",
-                               "--max-rate", 20000, "--queue", 2000, "--max-delay", "0.05")
-            lab.make_flows(count)
-            lab.flush()
-            exporter.wait_flows(count)
+            port = Port(lab.collector, 2057)
+            exporter = Ctflow9(lab, "-c", name, "--max-rate", 20000, "--queue", 2000, "--max-delay", "0.05")
+            # The last flow comes through whatever was lost before it: no gap is behind the last datagram.
+            total = 0
+            for count in 20000, 1:
+                lab.make_flows(count)
+                lab.flush()
+                total += count
 
-            def settled():
-                exporter.ask()
-                totals = exporter.collector_totals("10.3.0.2:2057")
-                return totals["records"] + totals["records_dropped"] == count
-            wait_until(settled, "all records are sent or dropped")
-            lab.make_flows(1)
-            lab.flush()
-            exporter.wait_flows(count + 1)
-            for port, name in (steady, "10.3.0.2:2056"), (slow, "10.3.0.2:2057"):
-                wait_until(lambda: exporter.ask() and exporter.collector_totals(name)["records"] == len(port.records()),
-                           "what was sent arrives")
-                totals = exporter.collector_totals(name)
-                self.assertGreater(totals["records_dropped"], 0)
-                self.assertEqual(totals["records"] + totals["records_dropped"], count + 1)
-                self.assertEqual(port.sequence_gap(), totals["datagrams_dropped"])
+                def settled():
+                    totals = exporter.ask(name)
+                    return totals["records"] + totals["records_dropped"] == total
+                wait_until(settled, "all records are sent or dropped")
+            totals = exporter.totals(name)
+            self.assertGreater(totals["records_dropped"], 0)
+            wait_until(lambda: len(port.records()) == totals["records"], "what was sent arrives")
+            self.assertEqual(port.sequence_gap(), totals["datagrams_dropped"])
             exporter.finish()
 
 

@@ -48,7 +48,7 @@ class EndToEnd(unittest.TestCase):
         totals = exporter.finish()
         self.assertEqual((totals["events"], totals["flows"], totals["records"]),
                          (len(flows), len(flows), len(records)))
-        sent = [exporter.collector_totals(address) for address in addresses]
+        sent = [exporter.totals(address) for address in addresses]
         self.assertEqual([counters["records"] for counters in sent], [len(records)] * len(collectors))
 
         tshark = collectors[-1]

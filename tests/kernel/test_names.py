@@ -73,7 +73,8 @@ class Names(unittest.TestCase):
     def test_hosts_file(self):
         with Lab() as lab:
             hosts = self.file(lab, "hosts", "127.0.0.1 localhost\n10.3.0.2 collector.example\n")
-            self.check(lab, Port(lab.collector, 2057), "collector.example", within=(*WITH_FILE, hosts, "/etc/hosts"))
+            self.check(lab, Port(lab.collector, 2057), "collector.example",
+                       within=(*WITH_FILE, hosts, "/etc/hosts"))
 
     def test_dns(self):
         with Lab() as lab:

@@ -32,8 +32,12 @@ BAD_CONFIGURATIONS = [
 ]
 
 
+SAID = {"--help": "--collector", "--version": "ctflow9 ", "--check": '"max-datagram": 1400'}
+
+
 def start(*words):
-    return subprocess.run([BINARY, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
+    return subprocess.run([BINARY, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=10)
 
 
 class Options(unittest.TestCase):
@@ -58,7 +62,7 @@ class Options(unittest.TestCase):
                 self.assertIn(f"{path}:{line}: ", result.stderr)
 
     def test_help_and_version(self):
-        for option, said in (("--help", "--collector"), ("--version", "ctflow9 "), ("--check", '"max-datagram": 1400')):
+        for option, said in SAID.items():
             with self.subTest(option=option):
                 result = start(option)
                 self.assertEqual((result.returncode, result.stderr), (0, ""))

@@ -32,11 +32,12 @@ class Reading(unittest.TestCase):
         for name in (lambda namespace: namespace.name), (lambda namespace: namespace.path):
             with Lab() as lab:
                 port = Port(lab.collector, 2057, "127.0.0.1")
-                exporter = Ctflow9(lab, "-c", "127.0.0.1:2057", "--netns", name(lab.router), namespace=lab.collector)
+                exporter = Ctflow9(lab, "-c", "127.0.0.1:2057", "--netns", name(lab.router),
+                                   namespace=lab.collector)
                 traffic = Traffic(lab)
                 traffic.udp(MASQUERADED, requests=1, answers=1)
                 traffic.tcp(MASQUERADED_V6, 10, 10)
-                lab.expire()
+                lab.flush()
                 self.assertEqual(exporter.finish()["flows"], 2)
                 wait_until(lambda: len(port.records()) == 4, "four records arrive")
 
@@ -50,15 +51,16 @@ class Reading(unittest.TestCase):
                 traffic.tcp(PLAIN, 10, 10)
                 traffic.udp(PLAIN_V6, requests=1, answers=1)
                 traffic.ping(PLAIN)
-                lab.expire()
+                lab.flush()
                 totals = exporter.finish()
                 self.assertEqual((totals["events"], totals["flows"]), (connections, connections))
                 wait_until(lambda: len(port.records()) == 2 * connections, "the records arrive")
 
     def test_without_accounting_and_stamps(self):
-        """Flows without counters have templates without; they end when their event is read, and start then."""
+        """Flows without counters have templates without; they start and end when their event is read."""
         with Lab() as lab:
-            lab.router.sysctl({"net.netfilter.nf_conntrack_acct": 0, "net.netfilter.nf_conntrack_timestamp": 0})
+            lab.router.sysctl({"net.netfilter.nf_conntrack_acct": 0,
+                               "net.netfilter.nf_conntrack_timestamp": 0})
             port = Port(lab.collector, 2057)
             exporter = Ctflow9(lab, "-c", "10.3.0.2:2057", "--fields", "times")
             for sysctl in "nf_conntrack_acct", "nf_conntrack_timestamp":
@@ -68,10 +70,11 @@ class Reading(unittest.TestCase):
             for target in TARGETS:
                 traffic.udp(target, requests=1, answers=0)
                 traffic.tcp(target, 10, 10)
-            lab.expire()
+            lab.flush()
             totals = exporter.finish()
             end_ms = int(time.time() * 1000) + 1
-            self.assertEqual((totals["flows"], totals["flows_no_counters"]), (2 * len(TARGETS), 2 * len(TARGETS)))
+            self.assertEqual(totals["flows"], 2 * len(TARGETS))
+            self.assertEqual(totals["flows_no_counters"], 2 * len(TARGETS))
             # One direction of each UDP connection, both of each TCP one.
             wait_until(lambda: len(port.records()) == 3 * len(TARGETS), "the records arrive")
             for record in port.records():
@@ -99,8 +102,7 @@ class Reading(unittest.TestCase):
         with Lab() as lab:
             lab.router.nft("flush ruleset")
             exporter = Ctflow9(lab)
-            said = re.fullmatch(r"ctflow9: warning: no rule [^\n]*connection[^\n]* for example: (nft [^\n]*)\n",
-                                exporter.log())
+            said = re.fullmatch(r"ctflow9: warning: no rule .* for example: (nft .*)\n", exporter.log())
             self.assertTrue(said, exporter.log())
             lab.router.run("sh", "-c", said[1])
             traffic = Traffic(lab)
@@ -116,7 +118,7 @@ class Reading(unittest.TestCase):
             self.assertRegex(process.log(), r"\A[^\n]*CAP_NET_ADMIN[^\n]*\n\Z")
 
     def test_flush_is_heard(self):
-        """A program's request, not the kernel, removes these; both stamps and counters are exact all the same."""
+        """These are removed by a program's request, and reported like others."""
         with Lab() as lab:
             port = Port(lab.collector, 2057)
             exporter = Ctflow9(lab, "-c", "10.3.0.2:2057")
@@ -138,12 +140,23 @@ class Reading(unittest.TestCase):
             traffic = Traffic(lab)
             for count in 1, 2:
                 traffic.udp(PLAIN, requests=1, answers=1)
-                lab.expire()
+                lab.flush()
                 exporter.wait_flows(count)
             traffic.udp(PLAIN, requests=1, answers=1)
-            lab.expire()
+            lab.flush()
             self.assertEqual(exporter.stop(signal.SIGINT), 0)
             self.assertEqual(exporter.totals()["flows"], 3)
+
+    def test_end_drains(self):
+        """What the kernel has sent when SIGTERM comes is still read, and what is held is sent."""
+        count = 20000
+        with Lab() as lab:
+            port = Port(lab.collector, 2057)
+            exporter = Ctflow9(lab, "-c", "10.3.0.2:2057", "--max-delay", "600")
+            lab.make_flows(count)
+            lab.flush()
+            self.assertEqual(exporter.finish()["flows"], count)
+            wait_until(lambda: len(port.records()) == count, "all records arrive")
 
 
 if __name__ == "__main__":

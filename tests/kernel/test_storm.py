@@ -20,12 +20,12 @@ class Storm(unittest.TestCase):
             lab.flush()
             exporter.wait_flows(COUNT, limit_s=120)
             totals = exporter.finish()
-            sent = exporter.collector_totals("10.3.0.2:2055")
+            sent = exporter.totals("10.3.0.2:2055")
             self.assertEqual((totals["events"], totals["flows"], totals["records"]), (COUNT, COUNT, COUNT))
             self.assertEqual((totals["lost"], totals["malformed"], totals["truncated"]), (0, 0, 0))
             self.assertEqual((sent["records"], sent["records_dropped"]), (COUNT, 0))
 
-            wait_until(lambda: lab.collector.udp_received() >= sent["datagrams"], "the sink takes every datagram")
+            wait_until(lambda: lab.collector.udp_received() >= sent["datagrams"], "the sink takes all")
             self.assertEqual(sink.stop(), 0)
             counted = json.loads(sink.output())
             nothing = ("dropped", "unknown_sets", "malformed", "wrong_counts", "sequence_gaps", "duplicates")
@@ -36,10 +36,23 @@ class Storm(unittest.TestCase):
     def test_default(self):
         self.storm()
 
+    def test_workers(self):
+        self.storm("--workers", 4)
+
     def test_small_receive_buffer(self):
         """What does not fit is deferred by the kernel, not lost."""
         totals = self.storm("--rcvbuf", "256K")
         self.assertGreater(totals["deferred"], 0)
+
+    def test_unreliable(self):
+        """Then it is lost, and counted."""
+        with Lab() as lab:
+            exporter = Ctflow9(lab, "--no-reliable", "--rcvbuf", "64K")
+            lab.make_flows(COUNT)
+            lab.flush()
+            totals = exporter.finish()
+            self.assertGreater(totals["lost"], 0)
+            self.assertEqual(totals["flows"] + totals["lost"], COUNT)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel says of the connections that end, told by conntrack(8), and the records that must come of it."""
+"""What the kernel says of connections that end, told by conntrack(8), and the records that must follow."""
 
 import xml.etree.ElementTree as ElementTree
 from collections import Counter, namedtuple
@@ -73,7 +73,8 @@ class Flow:
                  self.original.destination, self.original.destination_port)
         nat = (None,) * 4
         if self.translated():
-            nat = (self.reply.destination, self.reply.destination_port, self.reply.source, self.reply.source_port)
+            nat = (self.reply.destination, self.reply.destination_port,
+                   self.reply.source, self.reply.source_port)
         rest = (self.start_ns // 1000000, self.stop_ns // 1000000, self.end_reason(), self.mark, self.zone)
         records = []
         for turned, counted in ((False, self.original), (True, self.reply)):
@@ -91,10 +92,10 @@ class Truth:
     """conntrack(8), listening in the router from now on."""
 
     def __init__(self, lab):
-        sockets = len(lab.router.event_sockets())
+        listeners = lab.router.listeners()
         self.process = lab.start(lab.router, "conntrack", "conntrack", "-E", "-e", "DESTROY",
                                  "-o", "xml,ktimestamp,id", "-b", 32 << 20)
-        wait_until(lambda: len(lab.router.event_sockets()) > sockets, "conntrack -E listens")
+        wait_until(lambda: lab.router.listeners() > listeners, "conntrack -E listens")
 
     def flows(self):
         return [Flow(line) for line in self.process.output().splitlines()
@@ -110,7 +111,7 @@ class Truth:
 
 
 def assert_same(expected, got):
-    """Both as multisets; says what is missing and what is too much, with similar records beside each other."""
+    """Compares multisets; says what is missing and what is too much, similar records beside each other."""
     expected, got = Counter(expected), Counter(got)
     lines = [(short(record), f"missing {count} x") for record, count in (expected - got).items()]
     lines += [(short(record), f"too much {count} x") for record, count in (got - expected).items()]
