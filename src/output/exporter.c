@@ -42,11 +42,14 @@ static void to_collectors(void *context, const uint8_t *datagram, size_t octets,
 
 static int open_collectors(struct exporter *exporter, const struct options *options)
 {
-    const struct packet_config config = {.source_id = options->source_id,
-                                         .max_datagram = options->max_datagram,
-                                         .max_delay_ns = options->max_delay_ms * NS_PER_MS,
-                                         .fields = options->fields,
-                                         .stats = exporter->stats};
+    const struct packet_config config = {
+        .source_id = options->source_id,
+        .max_datagram = options->max_datagram,
+        .max_delay_ns = options->max_delay_ms * NS_PER_MS,
+        .fields = options->fields,
+        .active_timeout_s =
+            (uint16_t)(options->active_timeout_s < UINT16_MAX ? options->active_timeout_s : UINT16_MAX),
+        .stats = exporter->stats};
     int error = packet_open(&exporter->packet, &config, exporter->now, to_collectors, exporter);
     if (error)
         return error;
