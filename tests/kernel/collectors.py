@@ -46,8 +46,9 @@ class Nfcapd:
     def check(self, records):
         if self.process.stop() != 0:
             raise AssertionError("nfcapd failed")
+        # Once for each file that it wrote: it begins a new one at each full hour.
         errors = re.findall(r"Sequence Errors: (\d+), Bad Packets: (\d+)", self.process.log())
-        if errors != [("0", "0")]:
+        if set(errors) != {("0", "0")}:
             raise AssertionError(f"nfcapd counts (sequence errors, bad packets) {errors}")
         expected = [record._replace(end_reason=None, mark=None, zone=None) for record in records]
         flows = json.loads(run("nfdump", "-R", self.directory, "-o", "json"))
