@@ -12,18 +12,41 @@
 
 /*
  * A shape is the set of these bits, and its template id is 256 + the bits: an id stands for one element list
- * for ever. Bits 3 and 4 stay clear here, for ids 264 to 287 are given out one by one (options data below,
- * NAT events, nfacct).
+ * for ever. Bits 3 and 4 stay clear but in aggregates, for ids 264 to 287 are given out one by one (options
+ * data below, NAT events, nfacct). Bits 3, 4 and 9 to 13 are set in aggregates only: what their keys leave
+ * out, or of what they are the prefix.
  */
 enum shape {
     SHAPE_IPV6 = 1 << 0,
     SHAPE_NAT = 1 << 1,
     SHAPE_ICMP = 1 << 2, /* ICMP, or with SHAPE_IPV6 ICMPv6 */
+    SHAPE_SOURCE_PREFIX = 1 << 3,
+    SHAPE_DESTINATION_PREFIX = 1 << 4,
     SHAPE_NO_COUNTERS = 1 << 5,
     SHAPE_MARK = 1 << 6,
     SHAPE_ZONE = 1 << 7,
     SHAPE_TIMES = 1 << 8,
+    SHAPE_NO_SOURCE = 1 << 9,
+    SHAPE_NO_DESTINATION = 1 << 10,
+    SHAPE_NO_SOURCE_PORT = 1 << 11,
+    SHAPE_NO_DESTINATION_PORT = 1 << 12, /* and no ICMP type and code: never with SHAPE_ICMP */
+    SHAPE_NO_PROTOCOL = 1 << 13,
+    SHAPE_AGGREGATED = 1 << 14,
 };
+
+/* The bits that differ from flow to flow; the others are the same for all that is sent. */
+enum { SHAPE_OF_FLOW = SHAPE_IPV6 | SHAPE_NAT | SHAPE_ICMP | SHAPE_NO_COUNTERS, SHAPES_OF_FLOW = 16 };
+
+/* Numbers their combinations from 0 to SHAPES_OF_FLOW - 1, whatever else is in shape; and back. */
+static inline unsigned shape_index(unsigned shape)
+{
+    return (shape & (SHAPE_IPV6 | SHAPE_NAT | SHAPE_ICMP)) | (shape & SHAPE_NO_COUNTERS) >> 2;
+}
+
+static inline unsigned shape_at(unsigned index)
+{
+    return (index & (SHAPE_IPV6 | SHAPE_NAT | SHAPE_ICMP)) | (index << 2 & SHAPE_NO_COUNTERS);
+}
 
 struct field {
     uint16_t element;

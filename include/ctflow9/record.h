@@ -6,7 +6,8 @@
 #include "ctflow9/flow.h"
 
 /*
- * One NetFlow data record's values, in network byte order: one direction of a flow (or of a span of it).
+ * One NetFlow data record's values, in network byte order: one direction of a flow (or of a span of it), or
+ * of several that were merged.
  * Every element that any shape sends is a member here; the field table (fields.h) gives each its element
  * number. The members stand in the order of the wire, so that most shapes are one or two contiguous runs of
  * this struct; nothing but speed depends on that order.
@@ -26,7 +27,9 @@ struct record {
     uint8_t icmpv6_type, icmpv6_code;
     be64 mark;
     be32 vrf_id;
+    be32 flows;            /* records merged into this one */
     be64 start_ms, end_ms; /* since 1970 */
+    uint8_t source_prefix_bits, destination_prefix_bits;
 };
 
 /* What an exporter tells of itself: the values of every options data record. */

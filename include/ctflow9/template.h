@@ -11,7 +11,7 @@
  * A template (RFC 3954 5.2) or an options template (6.1), compiled from the field table: the element list,
  * and the runs of memory that a data record is put together from. Filled once, then read only.
  */
-enum { TEMPLATE_FIELDS_MAX = 24, TEMPLATE_RUNS_MAX = 16 };
+enum { TEMPLATE_FIELDS_MAX = 28, TEMPLATE_RUNS_MAX = 16 };
 
 struct template
 {

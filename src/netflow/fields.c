@@ -16,13 +16,13 @@
 /* clang-format off */
 const struct field fields_flow[] = {
     /*   element  member                     with         without */
-    FLOW(8,   source_ipv4,                   0,           SHAPE_IPV6),
-    FLOW(12,  destination_ipv4,              0,           SHAPE_IPV6),
-    FLOW(27,  source_ipv6,                   SHAPE_IPV6,  0),
-    FLOW(28,  destination_ipv6,              SHAPE_IPV6,  0),
-    FLOW(7,   source_port,                   0,           0),
-    FLOW(11,  destination_port,              0,           0),
-    FLOW(4,   protocol,                      0,           0),
+    FLOW(8,   source_ipv4,                   0,           SHAPE_IPV6 | SHAPE_NO_SOURCE),
+    FLOW(12,  destination_ipv4,              0,           SHAPE_IPV6 | SHAPE_NO_DESTINATION),
+    FLOW(27,  source_ipv6,                   SHAPE_IPV6,  SHAPE_NO_SOURCE),
+    FLOW(28,  destination_ipv6,              SHAPE_IPV6,  SHAPE_NO_DESTINATION),
+    FLOW(7,   source_port,                   0,           SHAPE_NO_SOURCE_PORT),
+    FLOW(11,  destination_port,              0,           SHAPE_NO_DESTINATION_PORT),
+    FLOW(4,   protocol,                      0,           SHAPE_NO_PROTOCOL),
     FLOW(60,  ip_version,                    0,           0),
     FLOW(61,  flow_direction,                0,           0),
     FLOW(136, flow_end_reason,               0,           0),
@@ -32,19 +32,24 @@ const struct field fields_flow[] = {
     FLOW(2,   packets,                       0,           SHAPE_NO_COUNTERS),
     FLOW(22,  first_switched_ms,             0,           0),
     FLOW(21,  last_switched_ms,              0,           0),
-    FLOW(225, post_nat_source_ipv4,          SHAPE_NAT,   SHAPE_IPV6),
-    FLOW(226, post_nat_destination_ipv4,     SHAPE_NAT,   SHAPE_IPV6),
-    FLOW(281, post_nat_source_ipv6,          SHAPE_NAT | SHAPE_IPV6, 0),
-    FLOW(282, post_nat_destination_ipv6,     SHAPE_NAT | SHAPE_IPV6, 0),
-    FLOW(227, post_nat_source_port,          SHAPE_NAT,   0),
-    FLOW(228, post_nat_destination_port,     SHAPE_NAT,   0),
+    FLOW(225, post_nat_source_ipv4,          SHAPE_NAT,   SHAPE_IPV6 | SHAPE_NO_SOURCE),
+    FLOW(226, post_nat_destination_ipv4,     SHAPE_NAT,   SHAPE_IPV6 | SHAPE_NO_DESTINATION),
+    FLOW(281, post_nat_source_ipv6,          SHAPE_NAT | SHAPE_IPV6, SHAPE_NO_SOURCE),
+    FLOW(282, post_nat_destination_ipv6,     SHAPE_NAT | SHAPE_IPV6, SHAPE_NO_DESTINATION),
+    FLOW(227, post_nat_source_port,          SHAPE_NAT,   SHAPE_NO_SOURCE_PORT),
+    FLOW(228, post_nat_destination_port,     SHAPE_NAT,   SHAPE_NO_DESTINATION_PORT),
     FLOW(32,  icmp_type_code,                SHAPE_ICMP,  SHAPE_IPV6),
     FLOW(178, icmpv6_type,                   SHAPE_ICMP | SHAPE_IPV6, 0),
     FLOW(179, icmpv6_code,                   SHAPE_ICMP | SHAPE_IPV6, 0),
     FLOW(137, mark,                          SHAPE_MARK,  0), /* as ipt_NETFLOW uses it */
     FLOW(234, vrf_id,                        SHAPE_ZONE,  0),
+    FLOW(3,   flows,                         SHAPE_AGGREGATED, 0),
     FLOW(152, start_ms,                      SHAPE_TIMES, 0), /* behind 22 and 21: collectors let the later one win */
     FLOW(153, end_ms,                        SHAPE_TIMES, 0),
+    FLOW(9,   source_prefix_bits,            SHAPE_SOURCE_PREFIX, SHAPE_IPV6),
+    FLOW(13,  destination_prefix_bits,       SHAPE_DESTINATION_PREFIX, SHAPE_IPV6),
+    FLOW(29,  source_prefix_bits,            SHAPE_SOURCE_PREFIX | SHAPE_IPV6, 0),
+    FLOW(30,  destination_prefix_bits,       SHAPE_DESTINATION_PREFIX | SHAPE_IPV6, 0),
 };
 
 const struct fields_options fields_options[] = {

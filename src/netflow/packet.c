@@ -20,7 +20,6 @@ enum {
     FLOWSET_HEADER_OCTETS = 4,
     FLOWSET_TEMPLATES = 0,
     FLOWSET_OPTIONS_TEMPLATES = 1,
-    SHAPES = 16, /* family x NAT x ICMP x counters; the optional elements are the same for all */
     OPTIONS_TEMPLATES = 3
 };
 
@@ -42,26 +41,15 @@ struct packet {
     struct epoch epoch;
     unsigned fields_shape; /* the bits that config.fields adds to every shape */
     unsigned open_count;   /* datagrams with records in them */
-    struct open_datagram open[SHAPES];
+    struct open_datagram open[SHAPES_OF_FLOW];
     struct template options[OPTIONS_TEMPLATES];
     uint8_t template_datagram[PACKET_OCTETS_MAX];
-    uint8_t buffers[]; /* SHAPES x max_datagram */
+    uint8_t buffers[]; /* SHAPES_OF_FLOW x max_datagram */
 };
 
 static uint64_t to_ms(uint64_t ns)
 {
     return ns / NS_PER_MS;
-}
-
-/* The shapes' bits are spread over the template ids; this packs the ones that differ from flow to flow. */
-static unsigned shape_index(unsigned shape)
-{
-    return (shape & (SHAPE_IPV6 | SHAPE_NAT | SHAPE_ICMP)) | (shape & SHAPE_NO_COUNTERS ? 8U : 0U);
-}
-
-static unsigned shape_of_index(unsigned index)
-{
-    return (index & 7U) | (index & 8U ? SHAPE_NO_COUNTERS : 0U);
 }
 
 static unsigned shape_of_fields(uint32_t fields)
@@ -104,7 +92,7 @@ static void start_datagram(const struct packet *packet, struct open_datagram *op
 int packet_open(struct packet **packet, const struct packet_config *config, struct instant now,
                 packet_sink *sink, void *context)
 {
-    struct packet *new = calloc(1, sizeof(*new) + SHAPES * (size_t)config->max_datagram);
+    struct packet *new = calloc(1, sizeof(*new) + SHAPES_OF_FLOW * (size_t)config->max_datagram);
     if (!new)
         return -ENOMEM;
     new->config = *config;
@@ -113,9 +101,9 @@ int packet_open(struct packet **packet, const struct packet_config *config, stru
     new->now = now;
     new->epoch = epoch_at(to_ms(now.wall_ns));
     new->fields_shape = shape_of_fields(config->fields);
-    for (unsigned i = 0; i < SHAPES; i++) {
+    for (unsigned i = 0; i < SHAPES_OF_FLOW; i++) {
         new->open[i].octets = new->buffers + i *(size_t)config->max_datagram;
-        template_of_shape(&new->open[i].template, shape_of_index(i) | new->fields_shape);
+        template_of_shape(&new->open[i].template, shape_at(i) | new->fields_shape);
         start_datagram(new, &new->open[i]);
     }
     for (unsigned i = 0; i < OPTIONS_TEMPLATES; i++)
@@ -150,7 +138,7 @@ static void seal(struct packet *packet, struct open_datagram *open, struct insta
 
 void packet_flush(struct packet *packet, struct instant now)
 {
-    for (unsigned i = 0; i < SHAPES && packet->open_count > 0; i++)
+    for (unsigned i = 0; i < SHAPES_OF_FLOW && packet->open_count > 0; i++)
         if (packet->open[i].records > 0)
             seal(packet, &packet->open[i], now);
 }
@@ -174,7 +162,7 @@ void packet_run(struct packet *packet, struct instant now)
 {
     if (packet->open_count == 0)
         return;
-    for (unsigned i = 0; i < SHAPES; i++) {
+    for (unsigned i = 0; i < SHAPES_OF_FLOW; i++) {
         struct open_datagram *open = &packet->open[i];
         if (open->records > 0 && now.monotonic_ns >= seal_due_ns(packet, open))
             seal(packet, open, now);
@@ -185,7 +173,7 @@ void packet_wants(const struct packet *packet, struct poll_set *set)
 {
     if (packet->open_count == 0)
         return;
-    for (unsigned i = 0; i < SHAPES; i++)
+    for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
         if (packet->open[i].records > 0)
             poll_set_before(set, seal_due_ns(packet, &packet->open[i]));
 }
@@ -401,7 +389,7 @@ void packet_templates(struct packet *packet, const struct packet_totals *totals,
                                         .sink = sink,
                                         .context = context};
     start_announcement(&announcement);
-    for (unsigned i = 0; i < SHAPES; i++)
+    for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
         announce(&announcement, &packet->open[i].template, NULL);
     for (unsigned i = 0; i < OPTIONS_TEMPLATES; i++)
         announce(&announcement, &packet->options[i], &record);
