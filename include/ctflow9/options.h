@@ -36,6 +36,22 @@ struct mark_option {
 
 enum options_adopt { ADOPT_BASELINE, ADOPT_FULL };
 
+enum options_key {
+    OPTIONS_KEY_SPORT = 1 << 0,
+    OPTIONS_KEY_DPORT = 1 << 1, /* for ICMP, type and code */
+    OPTIONS_KEY_PROTO = 1 << 2,
+    OPTIONS_KEY_MARK = 1 << 3,
+    OPTIONS_KEY_ZONE = 1 << 4,
+    OPTIONS_KEY_NAT = 1 << 5 /* what each chosen end was translated to */
+};
+
+/* What makes flows one aggregate; all 0 = flows are not merged. */
+struct aggregate_option {
+    uint32_t keys;                              /* enum options_key */
+    uint8_t source_ipv4_bits, source_ipv6_bits; /* leading bits that count: 0 to 32 and 0 to 128 */
+    uint8_t destination_ipv4_bits, destination_ipv6_bits;
+};
+
 struct options {
     struct collector_option collectors[OPTIONS_COLLECTORS_MAX];
     size_t collector_count;
@@ -57,6 +73,8 @@ struct options {
     bool no_reliable;
     bool set_sysctls;
     uint32_t fields; /* enum options_fields */
+    struct aggregate_option aggregate;
+    uint32_t aggregate_interval_s;
     bool check;
     uint32_t active_timeout_s; /* 0 = connections are reported at their end only */
     uint32_t adopt;            /* enum options_adopt */

@@ -32,6 +32,7 @@ struct stats {
     _Atomic uint64_t flows_no_counters; /* of those, connections without counters */
     _Atomic uint64_t records;           /* NetFlow data records encoded */
     _Atomic uint64_t datagrams;         /* NetFlow data datagrams sealed */
+    _Atomic uint64_t aggregates_early;  /* aggregates that left early: the table was full */
     _Atomic uint64_t lines;             /* lines written to standard output */
     _Atomic uint64_t lines_lost;        /* lines that standard output did not take in time */
 };
