@@ -6,14 +6,15 @@
 
 #include "ctflow9/flow.h"
 #include "ctflow9/instant.h"
+#include "ctflow9/options.h"
 #include "ctflow9/poll_set.h"
 #include "ctflow9/stats.h"
 
 /*
- * Flows into NetFlow v9 datagrams (RFC 3954). One datagram is open per shape; a full one is sealed at once, a
- * partial one when its oldest record has waited max_delay. The same datagrams go to every collector, so the
- * sequence number, which each collector has of its own, is left 0: packet_set_sequence() puts it in. One
- * thread owns it.
+ * Flows into NetFlow v9 datagrams (RFC 3954), as they are or merged (aggregate.h). One datagram is open per
+ * shape; a full one is sealed at once, a partial one when its oldest record has waited max_delay. The same
+ * datagrams go to every collector, so the sequence number, which each collector has of its own, is left 0:
+ * packet_set_sequence() puts it in. One thread owns it.
  */
 struct packet;
 
@@ -23,7 +24,10 @@ struct packet_config {
     uint32_t source_id;
     uint32_t max_datagram; /* UDP payload octets, PACKET_OCTETS_MIN..PACKET_OCTETS_MAX */
     uint64_t max_delay_ns;
-    uint32_t fields;           /* enum options_fields */
+    uint32_t fields; /* enum options_fields; mark and zone are keys as well when flows are merged */
+    struct aggregate_option aggregate;
+    uint32_t aggregate_interval_s;
+    uint32_t aggregate_capacity;
     uint16_t active_timeout_s; /* told to collectors in options data 273; 0 = none */
     uint16_t idle_timeout_s;
     struct stats *stats;
@@ -36,7 +40,7 @@ typedef void packet_sink(void *context, const uint8_t *datagram, size_t octets, 
 /* sink gets every sealed data datagram. 0 or -ENOMEM. */
 int packet_open(struct packet **packet, const struct packet_config *config, struct instant now,
                 packet_sink *sink, void *context);
-void packet_close(struct packet *packet); /* NULL is fine; what is open is thrown away: flush first */
+void packet_close(struct packet *packet); /* NULL is fine; what is held is thrown away: flush first */
 
 /*
  * Gives the time for the flows added from now on: their wait begins here. Moves the epoch when it is time,
@@ -45,16 +49,16 @@ void packet_close(struct packet *packet); /* NULL is fine; what is open is throw
 void packet_begin(struct packet *packet, struct instant now);
 
 /*
- * Adds a record for each direction that carried something. stop_ns must not be later than the present, or the
- * datagram's header says so too.
+ * Adds or merges a record for each direction that carried something. stop_ns must not be later than the
+ * present, or the datagram's header says so too.
  */
 void packet_add(struct packet *packet, const struct flow *flow);
 
-/* Seals what has waited long enough. */
+/* Seals what has waited long enough, after adding the aggregates that are due. */
 void packet_run(struct packet *packet, struct instant now);
 void packet_wants(const struct packet *packet, struct poll_set *set);
 
-/* Seals everything. */
+/* Seals everything, aggregates included. */
 void packet_flush(struct packet *packet, struct instant now);
 
 /* What has been sent to one collector so far, for options data 273 and 274. */
@@ -64,8 +68,9 @@ struct packet_totals {
 };
 
 /*
- * Gives sink every template (all shapes, options templates) and the options data (270 sampling, 273 exporter
- * totals, 274 losses), in as many datagrams as it takes (one by default); records is 0.
+ * Gives sink every template (all shapes that are possible, options templates) and the options data (270
+ * sampling, 273 exporter totals, 274 losses), in as many datagrams as it takes (one by default); records is
+ * 0.
  */
 void packet_templates(struct packet *packet, const struct packet_totals *totals, struct instant now,
                       packet_sink *sink, void *context);

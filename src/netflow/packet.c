@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "ctflow9/aggregate.h"
 #include "ctflow9/epoch.h"
 #include "ctflow9/fields.h"
-#include "ctflow9/options.h"
 #include "ctflow9/record.h"
 #include "ctflow9/template.h"
 
@@ -39,8 +39,9 @@ struct packet {
     void *context;
     struct instant now;
     struct epoch epoch;
-    unsigned fields_shape; /* the bits that config.fields adds to every shape */
-    unsigned open_count;   /* datagrams with records in them */
+    struct aggregate *aggregate; /* NULL when flows are not merged */
+    unsigned shape_mask;         /* the bits of SHAPE_OF_FLOW that are told apart */
+    unsigned open_count;         /* datagrams with records in them */
     struct open_datagram open[SHAPES_OF_FLOW];
     struct template options[OPTIONS_TEMPLATES];
     uint8_t template_datagram[PACKET_OCTETS_MAX];
@@ -89,6 +90,29 @@ static void start_datagram(const struct packet *packet, struct open_datagram *op
     open->latest_ms = 0;
 }
 
+/* The shape that flows of a shape are sent in. */
+static unsigned shape_of_records(const struct packet *packet, unsigned shape)
+{
+    if (packet->aggregate)
+        shape = aggregate_shape(&packet->config.aggregate, shape);
+    return shape | shape_of_fields(packet->config.fields);
+}
+
+static aggregate_sink append_aggregate;
+
+/* An optional element that is in every record is a key. */
+static int open_aggregate(struct packet *packet)
+{
+    struct packet_config *config = &packet->config;
+    config->aggregate.keys |= (config->fields & OPTIONS_FIELD_MARK ? OPTIONS_KEY_MARK : 0U) |
+                              (config->fields & OPTIONS_FIELD_ZONE ? OPTIONS_KEY_ZONE : 0U);
+    const struct aggregate_config aggregate_config = {.by = config->aggregate,
+                                                      .interval_s = config->aggregate_interval_s,
+                                                      .capacity = config->aggregate_capacity,
+                                                      .stats = config->stats};
+    return aggregate_open(&packet->aggregate, &aggregate_config, append_aggregate, packet);
+}
+
 int packet_open(struct packet **packet, const struct packet_config *config, struct instant now,
                 packet_sink *sink, void *context)
 {
@@ -100,10 +124,15 @@ int packet_open(struct packet **packet, const struct packet_config *config, stru
     new->context = context;
     new->now = now;
     new->epoch = epoch_at(to_ms(now.wall_ns));
-    new->fields_shape = shape_of_fields(config->fields);
+    int error = aggregate_is_wanted(&config->aggregate) ? open_aggregate(new) : 0;
+    if (error) {
+        packet_close(new);
+        return error;
+    }
+    new->shape_mask = shape_of_records(new, SHAPE_OF_FLOW) & SHAPE_OF_FLOW;
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++) {
         new->open[i].octets = new->buffers + i *(size_t)config->max_datagram;
-        template_of_shape(&new->open[i].template, shape_at(i) | new->fields_shape);
+        template_of_shape(&new->open[i].template, shape_of_records(new, shape_at(i)));
         start_datagram(new, &new->open[i]);
     }
     for (unsigned i = 0; i < OPTIONS_TEMPLATES; i++)
@@ -114,6 +143,9 @@ int packet_open(struct packet **packet, const struct packet_config *config, stru
 
 void packet_close(struct packet *packet)
 {
+    if (!packet)
+        return;
+    aggregate_close(packet->aggregate);
     free(packet);
 }
 
@@ -136,18 +168,25 @@ static void seal(struct packet *packet, struct open_datagram *open, struct insta
     start_datagram(packet, open);
 }
 
-void packet_flush(struct packet *packet, struct instant now)
+static void seal_all(struct packet *packet, struct instant now)
 {
     for (unsigned i = 0; i < SHAPES_OF_FLOW && packet->open_count > 0; i++)
         if (packet->open[i].records > 0)
             seal(packet, &packet->open[i], now);
 }
 
+void packet_flush(struct packet *packet, struct instant now)
+{
+    if (packet->aggregate)
+        aggregate_flush(packet->aggregate);
+    seal_all(packet, now);
+}
+
 void packet_begin(struct packet *packet, struct instant now)
 {
     uint64_t now_ms = to_ms(now.wall_ns);
     if (epoch_is_over(&packet->epoch, now_ms)) {
-        packet_flush(packet, packet->now);
+        seal_all(packet, packet->now);
         packet->epoch = epoch_at(now_ms);
     }
     packet->now = now;
@@ -160,6 +199,8 @@ static uint64_t seal_due_ns(const struct packet *packet, const struct open_datag
 
 void packet_run(struct packet *packet, struct instant now)
 {
+    if (packet->aggregate)
+        aggregate_run(packet->aggregate, now.monotonic_ns);
     if (packet->open_count == 0)
         return;
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++) {
@@ -171,11 +212,21 @@ void packet_run(struct packet *packet, struct instant now)
 
 void packet_wants(const struct packet *packet, struct poll_set *set)
 {
+    if (packet->aggregate)
+        aggregate_wants(packet->aggregate, set);
     if (packet->open_count == 0)
         return;
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
         if (packet->open[i].records > 0)
             poll_set_before(set, seal_due_ns(packet, &packet->open[i]));
+}
+
+/* FIRST and LAST, given as wall-clock times. */
+static void fill_times(const struct packet *packet, uint64_t start_ms, uint64_t stop_ms,
+                       struct record *record)
+{
+    record->first_switched_ms = htobe32(epoch_uptime_ms(&packet->epoch, start_ms));
+    record->last_switched_ms = htobe32(epoch_uptime_ms(&packet->epoch, stop_ms));
 }
 
 /* What both directions share. Returns LAST as a wall-clock time. */
@@ -190,9 +241,8 @@ static uint64_t fill_common(const struct packet *packet, const struct flow *flow
     record->flow_end_reason = flow->end_reason;
     record->ingress_interface = 0;
     record->egress_interface = 0;
-    record->first_switched_ms = htobe32(epoch_uptime_ms(&packet->epoch, start_ms));
-    record->last_switched_ms = htobe32(epoch_uptime_ms(&packet->epoch, stop_ms));
-    if (packet->fields_shape != 0) {
+    fill_times(packet, start_ms, stop_ms, record);
+    if (packet->config.fields != 0 || packet->aggregate) {
         record->mark = htobe64(flow->mark);
         record->vrf_id = htobe32(flow_zone(flow));
         record->start_ms = htobe64(start_ms);
@@ -274,9 +324,17 @@ static void append(struct packet *packet, struct open_datagram *open, const stru
         seal(packet, open, packet->now);
 }
 
+static void append_aggregate(void *context, unsigned shape, struct record *record)
+{
+    struct packet *packet = context;
+    uint64_t end_ms = be64toh(record->end_ms);
+    fill_times(packet, be64toh(record->start_ms), end_ms, record);
+    append(packet, &packet->open[shape_index(shape)], record, end_ms);
+}
+
 void packet_add(struct packet *packet, const struct flow *flow)
 {
-    unsigned shape = shape_of_flow(flow);
+    unsigned shape = shape_of_flow(flow) & packet->shape_mask;
     struct open_datagram *open = &packet->open[shape_index(shape)];
     struct record record = {0};
     uint64_t last_ms = fill_common(packet, flow, &record);
@@ -291,7 +349,10 @@ void packet_add(struct packet *packet, const struct flow *flow)
             fill_icmp(&flow->tuple[direction], &record);
         record.packets = htobe64(flow->packets[direction]);
         record.octets = htobe64(flow->octets[direction]);
-        append(packet, open, &record, last_ms);
+        if (packet->aggregate)
+            aggregate_add(packet->aggregate, shape, &record, packet->now.monotonic_ns);
+        else
+            append(packet, open, &record, last_ms);
     }
 }
 
@@ -390,7 +451,8 @@ void packet_templates(struct packet *packet, const struct packet_totals *totals,
                                         .context = context};
     start_announcement(&announcement);
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
-        announce(&announcement, &packet->open[i].template, NULL);
+        if ((shape_at(i) & ~packet->shape_mask) == 0)
+            announce(&announcement, &packet->open[i].template, NULL);
     for (unsigned i = 0; i < OPTIONS_TEMPLATES; i++)
         announce(&announcement, &packet->options[i], &record);
     send_announcement(&announcement);
