@@ -20,6 +20,7 @@ enum option_type {
     OPTION_SIZE,       /* uint64_t, octets; with K, M or G behind it 1024 times as many, and so on */
     OPTION_COLLECTORS, /* a list: collectors and collector_count */
     OPTION_FIELDS,     /* a list: uint32_t, enum options_fields; several names in one text have commas */
+    OPTION_AGGREGATE,  /* a list: struct aggregate_option; aggregate_keys.h */
     OPTION_MARK,       /* struct mark_option; VALUE or VALUE/MASK, decimal or 0x and hexadecimal digits */
     OPTION_ADDRESS,    /* char[OPTIONS_TEXT_MAX + 1]; an IPv4 or IPv6 address */
     OPTION_TEXT,       /* char[OPTIONS_TEXT_MAX + 1]; anything but nothing */
@@ -62,7 +63,7 @@ static inline bool option_is_setting(const struct option_row *row)
 
 static inline bool option_is_list(const struct option_row *row)
 {
-    return row->type == OPTION_COLLECTORS || row->type == OPTION_FIELDS;
+    return row->type == OPTION_COLLECTORS || row->type == OPTION_FIELDS || row->type == OPTION_AGGREGATE;
 }
 
 /* Empties a list; does nothing to others. */

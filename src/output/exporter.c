@@ -47,6 +47,9 @@ static int open_collectors(struct exporter *exporter, const struct options *opti
         .max_datagram = options->max_datagram,
         .max_delay_ns = options->max_delay_ms * NS_PER_MS,
         .fields = options->fields,
+        .aggregate = options->aggregate,
+        .aggregate_interval_s = options->aggregate_interval_s,
+        .aggregate_capacity = options->table_size,
         .active_timeout_s =
             (uint16_t)(options->active_timeout_s < UINT16_MAX ? options->active_timeout_s : UINT16_MAX),
         .stats = exporter->stats};

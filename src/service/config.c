@@ -24,6 +24,7 @@ static const struct {
     [OPTION_SIZE] = {JSON(INTEGER) | JSON(STRING), "a whole number or a string like \"64M\""},
     [OPTION_COLLECTORS] = {JSON(STRING), "a string or an array of strings"},
     [OPTION_FIELDS] = {JSON(STRING), "a string or an array of strings"},
+    [OPTION_AGGREGATE] = {JSON(STRING), "a string or an array of strings"},
     [OPTION_MARK] = {JSON(INTEGER) | JSON(STRING), "a whole number or a string like \"0x10/0xff\""},
     [OPTION_ADDRESS] = {JSON(STRING), "a string"},
     [OPTION_TEXT] = {JSON(STRING), "a string"},

@@ -14,6 +14,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "ctflow9/aggregate_keys.h"
+
 enum { DEFAULT_PORT = 2055, MS_PER_SECOND = 1000, NUMBER_TEXT_MAX = 32 };
 
 typedef int set_function(const struct option_row *row, struct options *options, const char *text,
@@ -265,6 +267,17 @@ static json_t *fields_json(const struct option_row *row, const struct options *o
     return array;
 }
 
+static int set_aggregate(const struct option_row *row, struct options *options, const char *text,
+                         struct option_error *why)
+{
+    return aggregate_keys_set(place(row, options), text, why);
+}
+
+static json_t *aggregate_json(const struct option_row *row, const struct options *options)
+{
+    return aggregate_keys_json(place_const(row, options));
+}
+
 /* ---- addresses and other text ---- */
 
 static bool is_printable(const char *text)
@@ -500,6 +513,7 @@ static const struct {
     [OPTION_SIZE] = {set_size, size_json},
     [OPTION_COLLECTORS] = {set_collector, collectors_json},
     [OPTION_FIELDS] = {set_fields, fields_json},
+    [OPTION_AGGREGATE] = {set_aggregate, aggregate_json},
     [OPTION_MARK] = {set_mark, mark_json},
     [OPTION_ADDRESS] = {set_address, text_json},
     [OPTION_TEXT] = {set_text, text_json},
@@ -513,6 +527,8 @@ void option_value_clear(const struct option_row *row, struct options *options)
         options->collector_count = 0;
     else if (row->type == OPTION_FIELDS)
         *(uint32_t *)place(row, options) = 0;
+    else if (row->type == OPTION_AGGREGATE)
+        *(struct aggregate_option *)place(row, options) = (struct aggregate_option){0};
 }
 
 int option_value_set(const struct option_row *row, struct options *options, const char *text,

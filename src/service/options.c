@@ -117,6 +117,23 @@ static const struct option_row table[] = {
      .argument = "LIST",
      .help = "further elements in every record, separated by commas: mark, zone, times"},
     {.group = netflow,
+     .name = "aggregate",
+     .type = OPTION_AGGREGATE,
+     .offset = MEMBER(aggregate),
+     .argument = "KEYS",
+     .help = "merge flows that are equal in these into one record, separated by commas: src, dst, sport, "
+             "dport, proto, mark, zone, nat, or prefixes like src4/24,src6/64"},
+    {.group = netflow,
+     .name = "aggregate-interval",
+     .type = OPTION_NUMBER,
+     .offset = MEMBER(aggregate_interval_s),
+     .min = 1,
+     .max = 3600,
+     .unit = "seconds",
+     .fallback = "60",
+     .argument = "SECONDS",
+     .help = "send what was merged after this time"},
+    {.group = netflow,
      .name = "source-address",
      .type = OPTION_ADDRESS,
      .offset = MEMBER(source_address),
@@ -291,7 +308,7 @@ const struct option_row *options_nearest(const char *name)
 
 /* ---- --help and --check ---- */
 
-enum { HELP_COLUMN = 33, HELP_WIDTH = 79 };
+enum { HELP_COLUMN = 34, HELP_WIDTH = 79 };
 
 /* Each word behind a blank, from the column that the line has come to. */
 static void print_words(FILE *out, const char *text, int column)

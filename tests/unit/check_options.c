@@ -97,6 +97,9 @@ START_TEST(defaults)
     ck_assert_uint_eq(options.template_datagrams, 20);
     ck_assert_uint_eq(options.rcvbuf_octets, 64 << 20);
     ck_assert_uint_eq(options.fields, 0);
+    ck_assert_uint_eq(options.aggregate.keys, 0);
+    ck_assert_uint_eq(options.aggregate.source_ipv4_bits, 0);
+    ck_assert_uint_eq(options.aggregate_interval_s, 60);
     ck_assert(!options.mark.given);
     ck_assert_str_eq(options.source_address, "");
     ck_assert_str_eq(options.netns, "");
@@ -124,6 +127,10 @@ START_TEST(every_flag)
     ck_assert_str_eq(options.netns, "blue");
     ck_assert_uint_eq(options.rcvbuf_octets, 1 << 20);
     ck_assert(options.no_reliable && options.set_sysctls && options.verbose);
+    check_runs("--aggregate dst6/64,proto --aggregate sport --aggregate-interval 300");
+    ck_assert_uint_eq(options.aggregate.keys, OPTIONS_KEY_PROTO | OPTIONS_KEY_SPORT);
+    ck_assert_uint_eq(options.aggregate.destination_ipv6_bits, 64);
+    ck_assert_uint_eq(options.aggregate_interval_s, 300);
     check_runs("--fields mark,times --fields zone");
     ck_assert_uint_eq(options.fields, OPTIONS_FIELD_MARK | OPTIONS_FIELD_ZONE | OPTIONS_FIELD_TIMES);
 }
@@ -218,14 +225,18 @@ END_TEST
 START_TEST(flags_win_over_the_file)
 {
     write_file("{ \"queue\": 5, \"max-rate\": 6, \"print\": true, \"json\": true,"
-               "  \"collector\": [\"a\", \"b\"], \"fields\": \"mark,zone\" }");
-    check_runs("--queue 7 --print=false -c c --fields times");
+               "  \"collector\": [\"a\", \"b\"], \"fields\": \"mark,zone\","
+               "  \"aggregate\": [\"src\", \"proto\"] }");
+    check_runs("--queue 7 --print=false -c c --fields times --aggregate dst4");
     ck_assert_uint_eq(options.queue, 7);
     ck_assert_uint_eq(options.max_rate, 6);
     ck_assert(!options.print && options.json);
     ck_assert_uint_eq(options.collector_count, 1);
     ck_assert_str_eq(options.collectors[0].host, "c");
     ck_assert_uint_eq(options.fields, OPTIONS_FIELD_TIMES);
+    ck_assert_uint_eq(options.aggregate.keys, 0);
+    ck_assert_uint_eq(options.aggregate.source_ipv4_bits, 0);
+    ck_assert_uint_eq(options.aggregate.destination_ipv4_bits, 32);
     /* The same as in the file is no repetition. */
     check_runs("-c a -c b");
     ck_assert_uint_eq(options.collector_count, 2);
@@ -291,6 +302,8 @@ START_TEST(what_check_prints_is_a_configuration_that_says_the_same)
         "--check --mark 0x10/0x30 --fields zone,mark --no-reliable --set-sysctls --verbose --max-delay "
         "3599.999",
         "--check --mark 7 --fields times",
+        "--check --aggregate src,dst4/24,dst6,sport,dport,proto,mark,zone,nat --aggregate-interval 3600",
+        "--check --aggregate src6/127",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         ck_assert_int_eq(parse(lines[i]), OPTIONS_DONE);
