@@ -9,6 +9,7 @@
 #include "ctflow9/netlink_socket.h"
 #include "ctflow9/options.h"
 #include "ctflow9/poll_set.h"
+#include "ctflow9/rx.h"
 #include "ctflow9/stats.h"
 
 /*
@@ -20,6 +21,7 @@ struct ct_events;
 struct ct_events_config {
     uint64_t rcvbuf_octets;
     bool reliable;
+    enum rx_kind rx; /* what rx_choose() came to */
     struct mark_option mark;
     struct netlink_share share;
     uint32_t table_limit; /* instead of nf_conntrack_max for the guard; 0 = what the kernel says. For tests */

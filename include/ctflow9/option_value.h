@@ -42,6 +42,8 @@ struct option_row {
     uint64_t min, max;    /* of a number, seconds (in milliseconds) and a size */
     const char *unit;     /* of min and max, as people say it; NULL = none */
     const char *choices;  /* of a choice, in the order of their numbers, separated by blanks */
+    const char *unbuilt;  /* one of them that this build was made without; NULL = none */
+    const char *lacking;  /* what it would take */
     const char *fallback; /* the default; NULL = false, none or an empty list */
     const char *argument; /* its name; NULL = it takes none */
     const char *help;

@@ -70,6 +70,7 @@ struct options {
     char netns[OPTIONS_TEXT_MAX +
                1];          /* "" = the own one; a name below /run/netns, or a path when it holds a '/' */
     uint64_t rcvbuf_octets; /* given in octets or with K, M, G (powers of 1024) */
+    uint32_t rx;            /* enum rx_kind */
     bool no_reliable;
     bool set_sysctls;
     uint32_t fields; /* enum options_fields */

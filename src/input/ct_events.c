@@ -73,9 +73,9 @@ static int hear(struct ct_events *events, const struct ct_events_config *config)
     error = netlink_socket_filter(events->fd, &config->mark, &config->share);
     if (error)
         return refuse("attach the filter for --mark and --workers", error);
-    error = rx_open(&events->rx, events->fd);
+    error = rx_open(&events->rx, events->fd, config->rx);
     if (error)
-        return refuse("take memory for receiving", error);
+        return refuse("set up receiving", error);
     error = netlink_socket_join(events->fd, NFNLGRP_CONNTRACK_DESTROY);
     if (error)
         return refuse("hear the kernel's conntrack events", error);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/rx.h"
-
 #include <errno.h>
 #include <linux/netlink.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "ctflow9/rx_backend.h"
+
 /*
  * Everything is linked up once. The kernel overwrites what it answers with (msg_len, msg_flags, msg_namelen,
  * which stays the size of a struct sockaddr_nl) and leaves the rest, so a call needs no preparation.
  */
-struct rx {
+struct recvmmsg_rx {
+    struct rx rx;
     int fd;
     struct mmsghdr headers[RX_BATCH];
     struct iovec vectors[RX_BATCH];
@@ -19,11 +20,12 @@ struct rx {
     _Alignas(struct nlmsghdr) uint8_t buffers[RX_BATCH][RX_MESSAGE_OCTETS];
 };
 
-int rx_open(struct rx **rx, int fd)
+static int recvmmsg_open(struct rx **rx, int fd)
 {
-    struct rx *opened = calloc(1, sizeof(*opened));
+    struct recvmmsg_rx *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return -ENOMEM;
+    opened->rx.backend = &rx_recvmmsg;
     opened->fd = fd;
     for (int i = 0; i < RX_BATCH; i++) {
         opened->vectors[i] =
@@ -36,25 +38,29 @@ int rx_open(struct rx **rx, int fd)
         };
         opened->messages[i].data = opened->buffers[i];
     }
-    *rx = opened;
+    *rx = &opened->rx;
     return 0;
 }
 
-void rx_close(struct rx *rx)
+static void recvmmsg_close(struct rx *rx)
 {
     free(rx);
 }
 
-int rx_receive(struct rx *rx, unsigned limit, const struct rx_message **messages)
+static int recvmmsg_receive(struct rx *rx, unsigned limit, const struct rx_message **messages)
 {
-    int count = recvmmsg(rx->fd, rx->headers, limit < RX_BATCH ? limit : RX_BATCH, MSG_DONTWAIT, NULL);
+    struct recvmmsg_rx *own = (struct recvmmsg_rx *)rx;
+    int count = recvmmsg(own->fd, own->headers, limit, MSG_DONTWAIT, NULL);
     if (count < 0)
         return errno == EAGAIN ? 0 : -errno;
     for (int i = 0; i < count; i++) {
-        rx->messages[i].octets = rx->headers[i].msg_len;
-        rx->messages[i].port_id = rx->sources[i].nl_pid;
-        rx->messages[i].truncated = (rx->headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+        own->messages[i].octets = own->headers[i].msg_len;
+        own->messages[i].port_id = own->sources[i].nl_pid;
+        own->messages[i].truncated = (own->headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
     }
-    *messages = rx->messages;
+    *messages = own->messages;
     return count;
 }
+
+const struct rx_backend rx_recvmmsg = {
+    .open = recvmmsg_open, .close = recvmmsg_close, .receive = recvmmsg_receive};

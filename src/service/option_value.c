@@ -383,6 +383,8 @@ static int set_choice(const struct option_row *row, struct options *options, con
     int number = *text != '\0' ? find_word(row->choices, text) : -1;
     if (number < 0)
         return option_error(why, "'%.100s' is not possible: give one of: %s", text, row->choices);
+    if (row->unbuilt && strcmp(text, row->unbuilt) == 0)
+        return option_error(why, "'%s' is not possible: ctflow9 was built without %s", text, row->lacking);
     *(uint32_t *)place(row, options) = (uint32_t)number;
     return 0;
 }

@@ -51,6 +51,7 @@ struct workers {
     struct exporter *exporter; /* the holder's of the role */
     const struct stats *exporter_stats;
     struct ct_dump *dump; /* NULL without --active-timeout */
+    enum rx_kind rx;
     int signals;
     _Atomic int error;          /* the exporter has nobody left to export to */
     _Atomic bool totals_wanted; /* by SIGUSR1 */
@@ -99,6 +100,7 @@ static int open_worker(struct worker *worker, const struct options *options, uin
     const struct workers *all = worker->all;
     const struct ct_events_config events = {.rcvbuf_octets = options->rcvbuf_octets,
                                             .reliable = !options->no_reliable,
+                                            .rx = worker->all->rx,
                                             .mark = options->mark,
                                             .share = {.index = worker->index, .count = all->count},
                                             .stats = &worker->stats};
@@ -159,8 +161,9 @@ int workers_open(struct workers **workers, const struct options *options)
     if (!new)
         return -ENOMEM;
     new->count = options->workers;
+    new->rx = options->rx;
     uint64_t began_ns = instant_read_clock(CLOCK_REALTIME);
-    int error = 0;
+    int error = rx_choose(&new->rx);
     for (unsigned i = 0; i < new->count; i++)
         new->worker[i] = (struct worker){.all = new, .index = i, .wake_fd = -1};
     for (unsigned i = 0; i < new->count && !error; i++)

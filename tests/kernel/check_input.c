@@ -18,6 +18,7 @@ struct seen {
 
 static struct seen seen;
 static struct stats stats;
+static enum rx_kind rx;
 
 static void note_flow(void *context, const struct flow *flow)
 {
@@ -41,6 +42,7 @@ static struct ct_events *open_events(const struct ct_events_config *config)
 {
     struct ct_events_config with_stats = *config;
     with_stats.stats = &stats;
+    with_stats.rx = rx;
     struct ct_events *events;
     ck_assert_int_eq(ct_events_open(&events, &with_stats), 0);
     return events;
@@ -375,9 +377,20 @@ START_TEST(says_what_it_lacks)
 }
 END_TEST
 
-int main(void)
+static void use_recvmmsg(void)
 {
-    TCase *tcase = tcase_create("input");
+    rx = RX_RECVMMSG;
+}
+
+static void use_uring(void)
+{
+    rx = RX_URING;
+}
+
+static TCase *all_tests(const char *name, SFun setup)
+{
+    TCase *tcase = tcase_create(name);
+    tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_set_timeout(tcase, 3 * DEADLINE_S);
     tcase_add_test(tcase, hears_of_connections_that_a_program_removes);
     tcase_add_test(tcase, hears_of_connections_that_expire);
@@ -389,7 +402,15 @@ int main(void)
     tcase_add_test(tcase, stops_with_what_has_arrived);
     tcase_add_test(tcase, says_that_the_receive_buffer_is_smaller);
     tcase_add_test(tcase, says_what_it_lacks);
+    return tcase;
+}
+
+int main(void)
+{
     Suite *suite = suite_create("input");
-    suite_add_tcase(suite, tcase);
+    enum rx_kind uring = RX_URING;
+    suite_add_tcase(suite, all_tests("recvmmsg", use_recvmmsg));
+    if (rx_choose(&uring) == 0) /* what this machine lacks is not tested, and said so */
+        suite_add_tcase(suite, all_tests("uring", use_uring));
     return lab_run(suite);
 }

@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "ctflow9/rx.h"
+
 static struct options options;
 static struct option_error why;
 
@@ -56,7 +58,8 @@ START_TEST(every_key)
                "  \"max-datagram\": 1472, \"max-delay\": 0.25, \"max-rate\": 1000, \"queue\": 100,"
                "  \"template-refresh\": 30, \"template-datagrams\": 5, \"source-address\": \"192.0.2.1\","
                "  \"mark\": \"0x10/0xf0\", \"netns\": \"blue\", \"rcvbuf\": \"8M\", \"no-reliable\": true,"
-               "  \"set-sysctls\": true, \"fields\": [\"mark\", \"times\"], \"verbose\": true }");
+               "  \"set-sysctls\": true, \"rx\": \"recvmmsg\", \"fields\": [\"mark\", \"times\"], "
+               "\"verbose\": true }");
     ck_assert_uint_eq(options.collector_count, 2);
     ck_assert_str_eq(options.collectors[1].host, "::1");
     ck_assert_uint_eq(options.collectors[1].port, 99);
@@ -73,6 +76,7 @@ START_TEST(every_key)
     ck_assert_uint_eq(options.mark.mask, 0xf0);
     ck_assert_str_eq(options.netns, "blue");
     ck_assert_uint_eq(options.rcvbuf_octets, 8 << 20);
+    ck_assert_uint_eq(options.rx, RX_RECVMMSG);
     ck_assert_uint_eq(options.fields, OPTIONS_FIELD_MARK | OPTIONS_FIELD_TIMES);
 }
 END_TEST

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ctflow9/options.h"
+#include "ctflow9/rx.h"
 
 static struct options options;
 static struct option_error why;
@@ -73,6 +74,21 @@ START_TEST(choices_by_name)
     check_refused("adopt", "half", "'half' is not possible: give one of: baseline full");
     check_refused("adopt", "base", "give one of");
     check_refused("adopt", "", "give one of");
+}
+END_TEST
+
+START_TEST(a_choice_that_was_not_built)
+{
+    check_json("rx", "\"auto\"");
+    check_set("rx", "recvmmsg");
+    ck_assert_uint_eq(options.rx, RX_RECVMMSG);
+    if (CTFLOW9_URING) {
+        check_set("rx", "uring");
+        ck_assert_uint_eq(options.rx, RX_URING);
+    } else {
+        check_refused("rx", "uring", "'uring' is not possible: ctflow9 was built without io_uring");
+        ck_assert_uint_eq(options.rx, RX_RECVMMSG);
+    }
 }
 END_TEST
 
@@ -401,6 +417,7 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, NULL);
     tcase_add_test(tests, flags);
     tcase_add_test(tests, choices_by_name);
+    tcase_add_test(tests, a_choice_that_was_not_built);
     tcase_add_test(tests, workers_by_number_or_core);
     tcase_add_test(tests, numbers_at_both_ends_of_the_range);
     tcase_add_test(tests, numbers_that_are_none);

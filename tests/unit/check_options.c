@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ctflow9/option_value.h"
+#include "ctflow9/rx.h"
 
 enum { ARGUMENTS_MAX = 16 };
 
@@ -96,6 +97,7 @@ START_TEST(defaults)
     ck_assert_uint_eq(options.template_refresh_s, 60);
     ck_assert_uint_eq(options.template_datagrams, 20);
     ck_assert_uint_eq(options.rcvbuf_octets, 64 << 20);
+    ck_assert_uint_eq(options.rx, RX_AUTO);
     ck_assert_uint_eq(options.fields, 0);
     ck_assert_uint_eq(options.aggregate.keys, 0);
     ck_assert_uint_eq(options.aggregate.source_ipv4_bits, 0);
@@ -127,6 +129,8 @@ START_TEST(every_flag)
     ck_assert_str_eq(options.netns, "blue");
     ck_assert_uint_eq(options.rcvbuf_octets, 1 << 20);
     ck_assert(options.no_reliable && options.set_sysctls && options.verbose);
+    check_runs("--rx recvmmsg");
+    ck_assert_uint_eq(options.rx, RX_RECVMMSG);
     check_runs("--aggregate dst6/64,proto --aggregate sport --aggregate-interval 300");
     ck_assert_uint_eq(options.aggregate.keys, OPTIONS_KEY_PROTO | OPTIONS_KEY_SPORT);
     ck_assert_uint_eq(options.aggregate.destination_ipv6_bits, 64);

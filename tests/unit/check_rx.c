@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What both ways to receive do, on real netlink sockets. What only one of them does: check_rx_uring.c. */
 #include "ctflow9/rx.h"
+
 #include "unit/ct_lab.h"
+#include <poll.h>
+#include <pthread.h>
+
+/* Every test runs with each of these; _i is the test's number of the round. */
+static const enum rx_kind kinds[] = {RX_RECVMMSG, RX_URING};
 
 struct pair {
     int from, to;
@@ -16,7 +23,7 @@ static uint32_t port_of(int fd)
     return address.nl_pid;
 }
 
-static struct pair open_pair(void)
+static struct pair open_pair(enum rx_kind kind)
 {
     lab_enter();
     struct pair pair = {.from = netlink_socket_open(), .to = netlink_socket_open()};
@@ -25,7 +32,7 @@ static struct pair open_pair(void)
     pair.from_port = port_of(pair.from);
     pair.to_port = port_of(pair.to);
     ck_assert_int_gt(netlink_socket_set_rcvbuf(pair.to, 1 << 20), 0);
-    ck_assert_int_eq(rx_open(&pair.rx, pair.to), 0);
+    ck_assert_int_eq(rx_open(&pair.rx, pair.to, kind), 0);
     return pair;
 }
 
@@ -72,7 +79,7 @@ static void receive_numbered(const struct pair *pair, unsigned limit, uint32_t f
 
 START_TEST(takes_batches_in_order)
 {
-    struct pair pair = open_pair();
+    struct pair pair = open_pair(kinds[_i]);
     receive_numbered(&pair, RX_BATCH, 0, 0);
     send_numbered(&pair, 0, RX_BATCH + 10);
     receive_numbered(&pair, UINT32_MAX, 0, RX_BATCH);
@@ -91,7 +98,7 @@ START_TEST(tells_what_was_truncated)
 {
     static const char data[RX_MESSAGE_OCTETS + 4];
     static const bool truncated[] = {false, true, false};
-    struct pair pair = open_pair();
+    struct pair pair = open_pair(kinds[_i]);
     send_octets(&pair, data, RX_MESSAGE_OCTETS);
     send_octets(&pair, data, RX_MESSAGE_OCTETS + 4);
     send_octets(&pair, data, 16);
@@ -108,7 +115,7 @@ END_TEST
 
 START_TEST(tells_the_kernel_from_programs)
 {
-    struct pair pair = open_pair();
+    struct pair pair = open_pair(kinds[_i]);
     const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     char buffer[64];
     struct nlmsghdr *request = lab_request(buffer, IPCTNL_MSG_CT_GET_STATS, NLM_F_REQUEST);
@@ -131,22 +138,113 @@ START_TEST(says_what_failed)
 {
     struct rx *rx;
     const struct rx_message *messages;
-    ck_assert_int_eq(rx_open(&rx, -1), 0);
-    ck_assert_int_eq(rx_receive(rx, RX_BATCH, &messages), -EBADF);
+    ck_assert_int_eq(rx_open(&rx, -1, kinds[_i]), 0);
+    for (int i = 0; i < 300; i++)
+        ck_assert_int_eq(rx_receive(rx, RX_BATCH, &messages), -EBADF);
     rx_close(rx);
     rx_close(NULL);
 }
 END_TEST
 
+/* More than a batch waits, in portions of every size: nothing is lost, repeated or out of order. */
+START_TEST(takes_any_number)
+{
+    enum { WAITING = 5 * RX_BATCH };
+    struct pair pair = open_pair(kinds[_i]);
+    for (unsigned limit = 1; limit <= RX_BATCH; limit += limit < 8 ? 1 : 17) {
+        send_numbered(&pair, 0, WAITING);
+        uint32_t taken = 0;
+        for (; taken + limit <= WAITING; taken += limit)
+            receive_numbered(&pair, limit, taken, (int)limit);
+        receive_numbered(&pair, limit, taken, (int)(WAITING - taken));
+        receive_numbered(&pair, limit, 0, 0);
+    }
+    close_pair(&pair);
+}
+END_TEST
+
+/* While anything waits the socket is readable; nothing else has to be waited for. */
+START_TEST(can_be_waited_for_by_the_socket)
+{
+    struct pair pair = open_pair(kinds[_i]);
+    struct pollfd waiting = {.fd = pair.to, .events = POLLIN};
+    for (int round = 0; round < 3; round++) {
+        receive_numbered(&pair, RX_BATCH, 0, 0);
+        ck_assert_int_eq(poll(&waiting, 1, 0), 0);
+        send_numbered(&pair, 0, 1);
+        ck_assert_int_eq(poll(&waiting, 1, 0), 1);
+        ck_assert_int_eq(poll(&waiting, 1, 0), 1);
+        receive_numbered(&pair, RX_BATCH, 0, 1);
+    }
+    close_pair(&pair);
+}
+END_TEST
+
+/* Whether the socket of that port id is still there (/proc/net/netlink). */
+static bool is_open(uint32_t port)
+{
+    char line[256];
+    bool found = false;
+    FILE *file = fopen("/proc/thread-self/net/netlink", "r");
+    ck_assert_ptr_nonnull(file);
+    while (!found && fgets(line, sizeof(line), file) != NULL) {
+        unsigned long values[3] = {0}; /* socket, protocol, port */
+        char *field = line;
+        for (int i = 0; i < 3; i++)
+            values[i] = strtoul(field, &field, i == 0 ? 16 : 10);
+        found = values[1] == NETLINK_NETFILTER && values[2] == port;
+    }
+    fclose(file);
+    return found;
+}
+
+static void *receive_in_thread(void *context)
+{
+    receive_numbered(context, RX_BATCH, 0, 3);
+    receive_numbered(context, RX_BATCH, 0, 0);
+    return NULL;
+}
+
+/* As the workers do it: opened and closed in one thread, used in another. */
+START_TEST(belongs_to_the_thread_that_receives)
+{
+    struct pair pair = open_pair(kinds[_i]);
+    pthread_t thread;
+    send_numbered(&pair, 0, 3);
+    ck_assert_int_eq(pthread_create(&thread, NULL, receive_in_thread, &pair), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    send_numbered(&pair, 0, 3);
+    close_pair(&pair);
+    while (is_open(pair.to_port)) /* soon; the test has a time limit */
+        ;
+}
+END_TEST
+
+START_TEST(lets_go_of_the_socket)
+{
+    struct pair pair = open_pair(kinds[_i]);
+    receive_numbered(&pair, RX_BATCH, 0, 0);
+    ck_assert(is_open(pair.to_port));
+    close_pair(&pair);
+    ck_assert(!is_open(pair.to_port));
+}
+END_TEST
+
 int main(void)
 {
-    TCase *tcase = tcase_create("rx_recvmmsg");
+    TCase *tcase = tcase_create("rx");
+    enum rx_kind uring = RX_URING;
+    int rounds = rx_choose(&uring) == 0 ? 2 : 1; /* what this machine lacks is not tested, and said so */
     tcase_set_timeout(tcase, 60);
-    tcase_add_test(tcase, takes_batches_in_order);
-    tcase_add_test(tcase, tells_what_was_truncated);
-    tcase_add_test(tcase, tells_the_kernel_from_programs);
-    tcase_add_test(tcase, says_what_failed);
-    Suite *suite = suite_create("rx_recvmmsg");
+    tcase_add_loop_test(tcase, takes_batches_in_order, 0, rounds);
+    tcase_add_loop_test(tcase, takes_any_number, 0, rounds);
+    tcase_add_loop_test(tcase, tells_what_was_truncated, 0, rounds);
+    tcase_add_loop_test(tcase, tells_the_kernel_from_programs, 0, rounds);
+    tcase_add_loop_test(tcase, can_be_waited_for_by_the_socket, 0, rounds);
+    tcase_add_loop_test(tcase, belongs_to_the_thread_that_receives, 0, rounds);
+    tcase_add_loop_test(tcase, lets_go_of_the_socket, 0, rounds);
+    tcase_add_loop_test(tcase, says_what_failed, 0, rounds);
+    Suite *suite = suite_create("rx");
     suite_add_tcase(suite, tcase);
     return lab_run(suite);
 }

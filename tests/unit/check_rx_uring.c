@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Whether io_uring is to be had, and what receiving through it alone has to heed. The rest: check_rx.c. */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+
+#include "ctflow9/rx.h"
+#include "unit/ct_lab.h"
+
+/* From here on that system call fails so, as under a seccomp filter or a sysctl. */
+static void refuse(long number, int error)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static const struct {
+    long number;
+    int error;
+    const char *reason;
+} refusals[] = {
+    {SYS_io_uring_setup, ENOSYS, "this kernel has no io_uring"},
+    {SYS_io_uring_setup, EPERM, "kernel.io_uring_disabled"},
+    {SYS_io_uring_setup, EINVAL, "Linux 6.1"},
+    {SYS_io_uring_setup, ENFILE, "Too many open files"},
+    {SYS_io_uring_setup, ENOMEM, "ulimit -l"},
+    {SYS_io_uring_register, EPERM, "seccomp"},
+    {SYS_io_uring_enter, EACCES, "seccomp"},
+};
+enum { REFUSALS = sizeof(refusals) / sizeof(refusals[0]) };
+
+START_TEST(falls_back_and_says_why)
+{
+    int captured = lab_capture_stderr();
+    enum rx_kind kind = RX_AUTO;
+    refuse(refusals[_i].number, refusals[_i].error);
+    ck_assert_int_eq(rx_choose(&kind), 0);
+    ck_assert_int_eq(kind, RX_RECVMMSG);
+    ck_assert_uint_eq(lab_count_lines(lab_stderr(captured)), 1);
+    ck_assert_ptr_nonnull(strstr(lab_stderr(captured), "recvmmsg instead of io_uring"));
+    ck_assert_ptr_nonnull(strstr(lab_stderr(captured), refusals[_i].reason));
+}
+END_TEST
+
+START_TEST(refuses_what_was_asked_for_by_name)
+{
+    int captured = lab_capture_stderr();
+    enum rx_kind kind = RX_URING;
+    refuse(refusals[_i].number, refusals[_i].error);
+    ck_assert_int_eq(rx_choose(&kind), -refusals[_i].error);
+    ck_assert_uint_eq(lab_count_lines(lab_stderr(captured)), 1);
+    ck_assert_ptr_nonnull(strstr(lab_stderr(captured), "error: cannot receive with io_uring"));
+    ck_assert_ptr_nonnull(strstr(lab_stderr(captured), refusals[_i].reason));
+    ck_assert_ptr_nonnull(strstr(lab_stderr(captured), "--rx=recvmmsg"));
+}
+END_TEST
+
+START_TEST(takes_what_there_is_in_silence)
+{
+    static const enum rx_kind asked[] = {RX_AUTO, RX_URING, RX_RECVMMSG};
+    static const enum rx_kind got[] = {RX_URING, RX_URING, RX_RECVMMSG};
+    int captured = lab_capture_stderr();
+    for (int i = 0; i < 3; i++) {
+        enum rx_kind kind = asked[i];
+        ck_assert_int_eq(rx_choose(&kind), 0);
+        ck_assert_int_eq(kind, got[i]);
+    }
+    ck_assert_str_eq(lab_stderr(captured), "");
+}
+END_TEST
+
+START_TEST(was_not_built)
+{
+    int captured = lab_capture_stderr();
+    enum rx_kind kind = RX_AUTO;
+    ck_assert_int_eq(rx_choose(&kind), 0);
+    ck_assert_int_eq(kind, RX_RECVMMSG);
+    ck_assert_str_eq(lab_stderr(captured), "");
+    kind = RX_URING;
+    ck_assert_int_eq(rx_choose(&kind), -EOPNOTSUPP);
+    ck_assert_ptr_nonnull(strstr(lab_stderr(captured), "built without io_uring"));
+}
+END_TEST
+
+enum { GROUP = NFNLGRP_CONNTRACK_DESTROY, MESSAGE_OCTETS = 200 };
+
+/* Receives on `to` what is multicast from `from`. */
+struct hearing {
+    int from, to;
+    struct rx *rx;
+};
+
+static struct hearing hear(uint64_t rcvbuf_octets)
+{
+    lab_enter();
+    struct hearing hearing = {.from = netlink_socket_open(), .to = netlink_socket_open()};
+    ck_assert_int_gt(netlink_socket_set_rcvbuf(hearing.to, rcvbuf_octets), 0);
+    ck_assert_int_eq(netlink_socket_join(hearing.to, GROUP), 0);
+    ck_assert_int_eq(rx_open(&hearing.rx, hearing.to, RX_URING), 0);
+    return hearing;
+}
+
+static void stop(struct hearing *hearing)
+{
+    rx_close(hearing->rx);
+    close(hearing->from);
+    close(hearing->to);
+}
+
+static void multicast(const struct hearing *hearing, unsigned count)
+{
+    static const char data[MESSAGE_OCTETS];
+    const struct sockaddr_nl group = {.nl_family = AF_NETLINK, .nl_groups = 1U << (GROUP - 1)};
+    for (unsigned i = 0; i < count; i++)
+        sendto(hearing->from, data, sizeof(data), 0, (const struct sockaddr *)&group, sizeof(group));
+}
+
+/* Until the socket is empty; there are no failures. Returns how many messages there were. */
+static unsigned receive_all(const struct hearing *hearing, unsigned limit)
+{
+    const struct rx_message *messages;
+    unsigned received = 0;
+    int count;
+    do {
+        count = rx_receive(hearing->rx, limit, &messages);
+        ck_assert_msg(count >= 0, "%s", strerror(-count));
+        for (int i = 0; i < count; i++)
+            ck_assert_uint_eq(messages[i].octets, MESSAGE_OCTETS);
+        received += (unsigned)count;
+    } while ((unsigned)count == limit);
+    return received;
+}
+
+static uint32_t drops(const struct hearing *hearing)
+{
+    uint32_t drops;
+    ck_assert_int_eq(netlink_socket_drops(hearing->to, &drops), 0);
+    return drops;
+}
+
+START_TEST(runs_out_of_buffers_and_loses_nothing)
+{
+    enum { MESSAGES = 20 * RX_BATCH };
+    struct hearing hearing = hear(64 << 20);
+    for (unsigned limit = RX_BATCH; limit > 0; limit /= 2) {
+        multicast(&hearing, MESSAGES);
+        ck_assert_uint_eq(receive_all(&hearing, limit), MESSAGES);
+    }
+    ck_assert_uint_eq(drops(&hearing), 0);
+    stop(&hearing);
+}
+END_TEST
+
+/* What did not fit into the socket is seen in its drop counter, and nowhere else. */
+START_TEST(tells_an_overrun_from_a_lack_of_buffers)
+{
+    enum { MESSAGES = 20 * RX_BATCH };
+    struct hearing hearing = hear(1 << 20);
+    ck_assert_int_eq(netlink_socket_set_reliable(hearing.to, true), 0);
+    unsigned received = 0;
+    for (int round = 0; round < 3; round++) {
+        multicast(&hearing, MESSAGES);
+        received += receive_all(&hearing, RX_BATCH);
+    }
+    ck_assert_uint_gt(received, 6 * RX_BATCH);
+    ck_assert_uint_gt(drops(&hearing), 0);
+    ck_assert_uint_eq(received + drops(&hearing), 3 * MESSAGES);
+    stop(&hearing);
+}
+END_TEST
+
+START_TEST(passes_on_what_the_socket_says)
+{
+    const struct rx_message *messages;
+    struct hearing hearing = hear(1 << 20); /* without NETLINK_NO_ENOBUFS */
+    ck_assert_uint_eq(receive_all(&hearing, RX_BATCH), 0);
+    multicast(&hearing, 20 * RX_BATCH);
+    ck_assert_int_eq(rx_receive(hearing.rx, RX_BATCH, &messages), -ENOBUFS);
+    ck_assert_uint_gt(receive_all(&hearing, RX_BATCH), RX_BATCH);
+    stop(&hearing);
+}
+END_TEST
+
+/* At rest the ring is looked at, not the kernel asked. */
+START_TEST(calls_the_kernel_only_when_something_came)
+{
+    const struct rx_message *messages;
+    struct hearing hearing = hear(1 << 20);
+    ck_assert_uint_eq(receive_all(&hearing, RX_BATCH), 0);
+    refuse(SYS_io_uring_enter, EPERM);
+    for (int i = 0; i < 3; i++)
+        ck_assert_uint_eq(receive_all(&hearing, RX_BATCH), 0);
+    multicast(&hearing, 1);
+    ck_assert_int_eq(rx_receive(hearing.rx, RX_BATCH, &messages), -EPERM);
+    stop(&hearing);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("rx_uring");
+    enum rx_kind kind = RX_URING;
+    tcase_set_timeout(tcase, 60);
+    if (!CTFLOW9_URING) {
+        tcase_add_test(tcase, was_not_built);
+    } else {
+        tcase_add_loop_test(tcase, falls_back_and_says_why, 0, REFUSALS);
+        tcase_add_loop_test(tcase, refuses_what_was_asked_for_by_name, 0, REFUSALS);
+    }
+    if (rx_choose(&kind) == 0) { /* what this machine lacks is not tested, and said so */
+        tcase_add_test(tcase, takes_what_there_is_in_silence);
+        tcase_add_test(tcase, runs_out_of_buffers_and_loses_nothing);
+        tcase_add_test(tcase, tells_an_overrun_from_a_lack_of_buffers);
+        tcase_add_test(tcase, passes_on_what_the_socket_says);
+        tcase_add_test(tcase, calls_the_kernel_only_when_something_came);
+    }
+    Suite *suite = suite_create("rx_uring");
+    suite_add_tcase(suite, tcase);
+    return lab_run(suite);
+}
