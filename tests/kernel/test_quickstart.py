@@ -22,8 +22,8 @@ class Demo:
     def __init__(self):
         self.directory = tempfile.TemporaryDirectory()
         self.output = tempfile.TemporaryFile("w+")
-        self.popen = subprocess.Popen([QUICKSTART, "--demo"], stdin=subprocess.DEVNULL, stdout=self.output,
-                                      stderr=subprocess.STDOUT, env=os.environ | {"TMPDIR": self.directory.name})
+        self.popen = subprocess.Popen([QUICKSTART, "--demo"], env=os.environ | {"TMPDIR": self.directory.name},
+                                      stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
 
     def __enter__(self):
         return self
