@@ -156,12 +156,12 @@ START_TEST(a_direction_without_packets_makes_no_record)
     ck_assert_uint_eq(export(&flow)->records, 1);
 
     flow = udp_flow();
-    flow.packets[FLOW_ORIGINAL] = 0;
+    flow.packets[FLOW_ORIGINAL] = flow.octets[FLOW_ORIGINAL] = 0;
     const struct datagram *datagram = export(&flow);
     ck_assert_uint_eq(datagram->records, 1);
     ck_assert_uint_eq(get(record_of(datagram, 0, 48), 4), 0xc0000209);
 
-    flow.packets[FLOW_REPLY] = 0;
+    flow.packets[FLOW_REPLY] = flow.octets[FLOW_REPLY] = 0;
     sink.count = 0;
     packet_add(packet, &flow);
     packet_flush(packet, now);

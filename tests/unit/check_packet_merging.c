@@ -30,7 +30,7 @@ START_TEST(merged_records_are_octet_exact)
     packet_add(packet, &flow);
     flow.tuple[FLOW_REPLY].dst.v4 = inet_addr("203.0.113.5"); /* translated, but nobody asked */
     flow.start_ns = flow.stop_ns = NOW_NS;
-    flow.packets[FLOW_REPLY] = 0;
+    flow.packets[FLOW_REPLY] = flow.octets[FLOW_REPLY] = 0;
     packet_add(packet, &flow);
 
     struct poll_set set;
