@@ -26,8 +26,8 @@ static const char usage[] = "Usage: make_flows [OPTION]...\n"
                             "Makes UDP connections over the loopback device of this network namespace.\n"
                             "\n"
                             "  -n, --flows N    how many (default 1000)\n"
-                            "  -s, --skip N     leave out the first N (a multiple of 64) of all that can be\n"
-                            "                   made, so that rounds do not repeat addresses and ports\n"
+                            "  -s, --skip N     leave out the first N of them, so that rounds do not repeat\n"
+                            "                   each other's addresses and ports\n"
                             "  -r, --replies    answer each datagram, so that both directions count\n"
                             "  -h, --help       this text\n";
 
@@ -120,14 +120,14 @@ static int make_flows(int server, uint32_t skip, uint32_t flows, bool replies)
     int error = 0;
 
     batch_init(&batch, false);
-    for (uint32_t first = skip; first < skip + flows && !error; first += BATCH) {
-        uint32_t block = first / BATCH;
-        unsigned count = skip + flows - first < BATCH ? skip + flows - first : BATCH;
+    for (uint32_t flow = skip, end = skip + flows, count; flow < end && !error; flow += count) {
+        uint32_t block = flow / BATCH, first = flow % BATCH;
+        count = end - flow < BATCH - first ? end - flow : BATCH - first;
         int client = open_socket(INADDR_LOOPBACK, (uint16_t)(FIRST_PORT + block % PORTS));
         if (client < 0)
             return client;
-        for (unsigned i = 0; i < count; i++) {
-            uint32_t address = first_address + block / PORTS * BATCH + i;
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t address = first_address + block / PORTS * BATCH + first + i;
             batch.peers[i] = (struct sockaddr_in){
                 .sin_family = AF_INET, .sin_port = htons(SERVER_PORT), .sin_addr.s_addr = htonl(address)};
         }
@@ -166,7 +166,7 @@ int main(int argc, char **argv)
             flows = number(optarg);
             break;
         case 's':
-            skip = number(optarg) / BATCH * BATCH;
+            skip = number(optarg);
             break;
         case 'r':
             replies = true;

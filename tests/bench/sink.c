@@ -8,6 +8,8 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -344,32 +346,68 @@ static int take_datagram(struct sink *sink, const struct sockaddr_storage *addre
     return error;
 }
 
+/* What one system call receives. The kernel may hand over a run of datagrams of one size as one (UDP_GRO). */
+struct batch {
+    struct mmsghdr messages[BATCH];
+    struct iovec vectors[BATCH];
+    struct sockaddr_storage sources[BATCH];
+    union {
+        struct cmsghdr header;
+        uint8_t octets[CMSG_SPACE(sizeof(int))];
+    } controls[BATCH];
+    uint8_t octets[BATCH][DATAGRAM_MAX];
+};
+
+static void prepare(struct batch *batch)
+{
+    memset(batch->sources, 0, sizeof(batch->sources));
+    for (unsigned i = 0; i < BATCH; i++) {
+        batch->vectors[i] = (struct iovec){batch->octets[i], DATAGRAM_MAX};
+        batch->messages[i].msg_hdr = (struct msghdr){.msg_name = &batch->sources[i],
+                                                     .msg_namelen = sizeof(batch->sources[i]),
+                                                     .msg_iov = &batch->vectors[i],
+                                                     .msg_iovlen = 1,
+                                                     .msg_control = &batch->controls[i],
+                                                     .msg_controllen = sizeof(batch->controls[i])};
+    }
+}
+
+/* The size of each datagram of a run, but perhaps the last. */
+static int datagram_octets(struct mmsghdr *message)
+{
+    int octets = (int)message->msg_len;
+    struct cmsghdr *control = CMSG_FIRSTHDR(&message->msg_hdr);
+    if (control && control->cmsg_level == IPPROTO_UDP && control->cmsg_type == UDP_GRO)
+        memcpy(&octets, CMSG_DATA(control), sizeof(octets));
+    return octets;
+}
+
+static void take_run(struct sink *sink, struct batch *batch, unsigned index)
+{
+    const int octets = datagram_octets(&batch->messages[index]);
+    struct reader run = {batch->octets[index], (int)batch->messages[index].msg_len};
+
+    do {
+        struct reader datagram = {run.at, run.octets_left < octets ? run.octets_left : octets};
+        take(&run, datagram.octets_left);
+        sink->datagrams++;
+        sink->octets += (unsigned)datagram.octets_left;
+        sink->malformed += take_datagram(sink, &batch->sources[index], &datagram) != 0;
+    } while (run.octets_left > 0);
+}
+
 /* Takes all that waits on the socket. */
 static void drain(struct sink *sink, int fd)
 {
-    static uint8_t datagrams[BATCH][DATAGRAM_MAX];
-    struct sockaddr_storage sources[BATCH];
-    struct mmsghdr messages[BATCH];
-    struct iovec vectors[BATCH];
+    static struct batch batch;
 
     for (;;) {
-        memset(sources, 0, sizeof(sources));
-        for (unsigned i = 0; i < BATCH; i++) {
-            vectors[i] = (struct iovec){datagrams[i], DATAGRAM_MAX};
-            messages[i].msg_hdr = (struct msghdr){.msg_name = &sources[i],
-                                                  .msg_namelen = sizeof(sources[i]),
-                                                  .msg_iov = &vectors[i],
-                                                  .msg_iovlen = 1};
-        }
-        int n = recvmmsg(fd, messages, BATCH, MSG_DONTWAIT, NULL);
+        prepare(&batch);
+        int n = recvmmsg(fd, batch.messages, BATCH, MSG_DONTWAIT, NULL);
         if (n <= 0)
             return;
-        for (int i = 0; i < n; i++) {
-            struct reader datagram = {datagrams[i], (int)messages[i].msg_len};
-            sink->datagrams++;
-            sink->octets += messages[i].msg_len;
-            sink->malformed += take_datagram(sink, &sources[i], &datagram) != 0;
-        }
+        for (unsigned i = 0; i < (unsigned)n; i++)
+            take_run(sink, &batch, i);
     }
 }
 
@@ -411,6 +449,8 @@ static int open_socket(const char *address, uint16_t port)
         return -errno;
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf_octets, sizeof(rcvbuf_octets)) < 0)
         fputs("sink: not allowed a large receive buffer (run it as root): a storm will not fit\n", stderr);
+    /* Over the loopback device the sender would cut its runs up and queue each piece here on its own time. */
+    (void)setsockopt(fd, IPPROTO_UDP, UDP_GRO, &(int){1}, sizeof(int));
     const struct sockaddr *local = is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6;
     if (bind(fd, local, is_v4 ? sizeof(v4) : sizeof(v6)) < 0) {
         int error = -errno;
