@@ -55,8 +55,9 @@ int netlink_socket_leave(int fd, unsigned group);
 
 /*
  * Sends one request on a socket that has no filter and is in no group, and waits for the answer, one second
- * at most. The request's sequence number, NLM_F_REQUEST and NLM_F_ACK are set here. on_message (may be NULL)
- * is called for every message of the answer. Returns 0, the kernel's -errno, or -ETIMEDOUT.
+ * at most for each of its datagrams; on_message may take its time. The request's sequence number,
+ * NLM_F_REQUEST and NLM_F_ACK are set here. on_message (may be NULL) is called for every message of the
+ * answer. Returns 0, the kernel's -errno, or -ETIMEDOUT.
  */
 typedef void netlink_socket_on_message(void *context, const struct nlmsghdr *message);
 int netlink_socket_request(int fd, struct nlmsghdr *request, netlink_socket_on_message *on_message,

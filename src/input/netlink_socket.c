@@ -178,8 +178,9 @@ int netlink_socket_request(int fd, struct nlmsghdr *request, netlink_socket_on_m
         return -errno;
 
     _Alignas(struct nlmsghdr) uint8_t answer[ANSWER_OCTETS];
+    uint64_t deadline_ns = start_ns + NS_PER_S;
     for (;;) {
-        int octets = receive_answer(fd, answer, start_ns + NS_PER_S);
+        int octets = receive_answer(fd, answer, deadline_ns);
         if (octets == -EINTR || octets == -EAGAIN)
             continue;
         if (octets < 0)
@@ -187,5 +188,7 @@ int netlink_socket_request(int fd, struct nlmsghdr *request, netlink_socket_on_m
         int outcome = read_answer(answer, octets, request->nlmsg_seq, on_message, context);
         if (outcome != ANSWER_GOES_ON)
             return outcome;
+        if (octets > 0)
+            deadline_ns = instant_read_clock(CLOCK_MONOTONIC) + NS_PER_S;
     }
 }
