@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libmnl/libmnl.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -13,6 +11,7 @@
 #include <unistd.h>
 
 #include "ctflow9/ct_guard.h"
+#include "ctflow9/ct_request.h"
 #include "ctflow9/log.h"
 #include "ctflow9/netlink_socket.h"
 
@@ -124,32 +123,20 @@ static int send_to_self(union endpoint *self)
     return error;
 }
 
-/* Asks for (IPCTNL_MSG_CT_GET) or removes (IPCTNL_MSG_CT_DELETE) that datagram's entry. */
-static int request_entry(int fd, uint16_t type, const union endpoint *self)
+static struct flow flow_to_self(const union endpoint *self)
 {
-    _Alignas(struct nlmsghdr) char buffer[256];
-    struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-    request->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
-    struct nfgenmsg *extra = mnl_nlmsg_put_extra_header(request, sizeof(*extra));
-    extra->nfgen_family = (uint8_t)self->any.sa_family;
-
-    struct nlattr *tuple = mnl_attr_nest_start(request, CTA_TUPLE_ORIG);
-    struct nlattr *addresses = mnl_attr_nest_start(request, CTA_TUPLE_IP);
+    struct flow flow = {.family = (uint8_t)self->any.sa_family, .protocol = IPPROTO_UDP};
+    struct flow_tuple *tuple = &flow.tuple[FLOW_ORIGINAL];
     if (self->any.sa_family == AF_INET) {
-        mnl_attr_put_u32(request, CTA_IP_V4_SRC, self->v4.sin_addr.s_addr);
-        mnl_attr_put_u32(request, CTA_IP_V4_DST, self->v4.sin_addr.s_addr);
+        tuple->src.v4 = self->v4.sin_addr.s_addr;
+        tuple->src_port = self->v4.sin_port;
     } else {
-        mnl_attr_put(request, CTA_IP_V6_SRC, sizeof(self->v6.sin6_addr), &self->v6.sin6_addr);
-        mnl_attr_put(request, CTA_IP_V6_DST, sizeof(self->v6.sin6_addr), &self->v6.sin6_addr);
+        memcpy(tuple->src.v6, &self->v6.sin6_addr, sizeof(tuple->src.v6));
+        tuple->src_port = self->v6.sin6_port;
     }
-    mnl_attr_nest_end(request, addresses);
-    struct nlattr *protocol = mnl_attr_nest_start(request, CTA_TUPLE_PROTO);
-    mnl_attr_put_u8(request, CTA_PROTO_NUM, IPPROTO_UDP);
-    mnl_attr_put_u16(request, CTA_PROTO_SRC_PORT, self->v4.sin_port); /* sin6_port is in the same place */
-    mnl_attr_put_u16(request, CTA_PROTO_DST_PORT, self->v4.sin_port);
-    mnl_attr_nest_end(request, protocol);
-    mnl_attr_nest_end(request, tuple);
-    return netlink_socket_request(fd, request, NULL, NULL);
+    tuple->dst = tuple->src;
+    tuple->dst_port = tuple->src_port;
+    return flow;
 }
 
 enum tracking { TRACKED, UNTRACKED, UNKNOWN };
@@ -159,9 +146,10 @@ static enum tracking probe(int fd, union endpoint self)
 {
     if (send_to_self(&self) != 0)
         return UNKNOWN;
-    if (request_entry(fd, IPCTNL_MSG_CT_GET, &self) != 0)
+    const struct flow flow = flow_to_self(&self);
+    if (ct_request_entry(fd, IPCTNL_MSG_CT_GET, &flow, NULL, NULL) != 0)
         return UNTRACKED;
-    request_entry(fd, IPCTNL_MSG_CT_DELETE, &self);
+    ct_request_entry(fd, IPCTNL_MSG_CT_DELETE, &flow, NULL, NULL);
     return TRACKED;
 }
 
