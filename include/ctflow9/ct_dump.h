@@ -12,17 +12,18 @@
  * workers that are busy, they never wait for it. The kernel's counters are only read, never reset.
  *
  * A dump in notes, to every worker: DUMP_BEGIN, its ROWs, DUMP_END or DUMP_BROKEN. Then each worker's
- * questions, MISSING … DUMP_END, are answered by GONE or not at all.
+ * questions, MISSING … DUMP_END, are answered by GONE or not at all. The kernel is not asked for rows before
+ * every worker has taken its DUMP_BEGIN: so whatever has a row gets its DESTROY after its worker knew of the
+ * dump. A note counts as taken when its place in the ring is given back: act on it first.
  */
 struct ct_dump;
 
 enum { CT_DUMP_WORKERS_MAX = 64 };
 
 struct ct_dump_config {
-    uint64_t interval_ns; /* from the end of one dump to the beginning of the next */
-    uint64_t
-        active_timeout_ns; /* rows of connections younger than this, that began after us, are of no use */
-    uint64_t began_ns;     /* wall clock; when ctflow9 began to listen */
+    uint64_t interval_ns;       /* from the end of one dump to the beginning of the next */
+    uint64_t active_timeout_ns; /* younger connections that began after us are not handed on */
+    uint64_t began_ns;          /* wall clock; when ctflow9 began to listen */
     struct mark_option mark;
     unsigned workers; /* a connection belongs to worker CTA_ID modulo workers */
     struct ct_dump_worker {

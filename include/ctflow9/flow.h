@@ -84,7 +84,7 @@ bool flow_is_icmp(const struct flow *flow);
 bool flow_is_translated(const struct flow *flow);
 
 /*
- * Whether anything went that way: by its packets, or, without counters, by IPS_SEEN_REPLY (the original
+ * Whether anything went that way: by its counters, or, without them, by IPS_SEEN_REPLY (the original
  * direction then always has).
  */
 bool flow_has_direction(const struct flow *flow, enum flow_direction direction);
@@ -95,8 +95,8 @@ bool flow_has_direction(const struct flow *flow, enum flow_direction direction);
  */
 bool flow_is_same(const struct flow *a, const struct flow *b);
 
-/* The start time as far as it identifies the connection: 0 when the kernel did not tell it. */
-uint64_t flow_identity_start_ns(const struct flow *flow);
+/* A number for just that identity, which spreads well in all of its 64 bits. */
+uint64_t flow_hash(const struct flow *flow);
 
 /* The zone to show for the connection: that of both directions, else that of the original one, else 0. */
 uint16_t flow_zone(const struct flow *flow);

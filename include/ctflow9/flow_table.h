@@ -25,32 +25,36 @@ struct flow_table;
 
 enum tracked_state {
     TRACKED_FREE,
-    TRACKED_LIVE, /* in the conntrack table, as far as is known */
-    TRACKED_DEAD, /* its DESTROY was reported while a dump was under way that may still show it */
-    TRACKED_GONE, /* closed without a DESTROY; a late one adds only the rest */
+    TRACKED_LIVE,   /* in the conntrack table, as far as is known */
+    TRACKED_MISSED, /* not any more; its DESTROY may still wait to be read */
+    TRACKED_GONE,   /* closed without a DESTROY; a late one adds only the rest */
+    TRACKED_DEAD,   /* its DESTROY was reported while a dump was under way that may still show it */
 };
 
 struct tracked {
     struct flow flow; /* as last seen */
-    uint64_t reported_packets[2], reported_octets[2];
-    uint64_t span_start_ns; /* wall clock; where its next record begins. GONE: when it was closed */
-    uint32_t dump;          /* LIVE: the last dump it was seen in. DEAD: the dump under way */
+    uint64_t reported_packets[2],
+        reported_octets[2]; /* modulo 2^64: less than 0 is possible, see tracker.c */
+    uint64_t span_start_ns; /* wall clock; where its next record begins */
+    uint32_t dump;          /* LIVE: the last dump it was seen in. GONE: the last dump when it was closed */
     uint32_t next;          /* the table's */
     uint32_t hash;          /* the table's */
     uint8_t state;          /* enum tracked_state */
 };
 
-_Static_assert(sizeof(struct tracked) + 2 * sizeof(uint32_t) <= 256, "at most 256 octets a flow");
-
-/* Room for capacity connections. 0 or -ENOMEM. */
+/* Room for capacity connections, at least 1. 0 or -ENOMEM. */
 int flow_table_open(struct flow_table **table, uint32_t capacity);
 void flow_table_close(struct flow_table *table); /* NULL is fine */
 
+/* hash is flow_hash() of the flow; the caller needs it elsewhere, too. */
+
 /* The entry of the same connection, or NULL. */
-struct tracked *flow_table_find(struct flow_table *table, const struct flow *flow);
+struct tracked *flow_table_find(struct flow_table *table, const struct flow *flow, uint64_t hash);
 
 /* A new entry for a connection that has none: LIVE, nothing reported; or NULL when the table is full. */
-struct tracked *flow_table_add(struct flow_table *table, const struct flow *flow);
+struct tracked *flow_table_add(struct flow_table *table, const struct flow *flow, uint64_t hash);
+
+/* Its memory stays, FREE, until the next connection gets it. */
 void flow_table_remove(struct flow_table *table, struct tracked *tracked);
 
 uint32_t flow_table_count(const struct flow_table *table);
@@ -58,6 +62,3 @@ uint32_t flow_table_count(const struct flow_table *table);
 /* Walking: slots run from 0 to flow_table_slots() - 1; a free one gives NULL. */
 uint32_t flow_table_slots(const struct flow_table *table);
 struct tracked *flow_table_at(struct flow_table *table, uint32_t slot);
-
-/* A number for a connection's identity that spreads well in all of its 64 bits. */
-uint64_t flow_table_hash(const struct flow *flow);

@@ -6,15 +6,28 @@
 #include <stdint.h>
 
 /*
- * A bounded set of what was seen lately, by 64-bit hashes: tells a repeat from something new. When delivery
- * of a DESTROY to any reliable listener fails, the kernel sends it again to all, so the same one may come
- * several times. The oldest of each line of eight is forgotten first. Nobody may run beside anybody.
+ * A bounded set of the connections whose end was seen lately: tells a repeat from something new. When
+ * delivery of a DESTROY to any reliable listener fails, the kernel sends it again to all, so the same one may
+ * come several times.
+ *
+ * What ended later than everything before it cannot be a repeat, and is noted in order, without a look at
+ * other memory: looking a hash up in a table of that size would miss the cache and take as long as a quarter
+ * of the receiving. The few that come late have a table of their own, an eighth as large, which forgets what
+ * it has not seen for longest.
+ *
+ * Something new is taken for a repeat once in about 10^13 times. Nobody may run beside anybody.
  */
 struct recent;
 
-/* Remembers about the last capacity hashes. All memory is taken here. 0 or -ENOMEM. */
+enum { RECENT_CAPACITY_MIN = 64 };
+
+/*
+ * Remembers the last capacity connections, a power of two from RECENT_CAPACITY_MIN on, 17 octets each. All
+ * memory is taken here, and touched as it fills. 0 or -ENOMEM.
+ */
 int recent_open(struct recent **recent, size_t capacity);
 void recent_close(struct recent *recent); /* NULL is fine */
 
-/* Whether the hash was seen lately; it is now. */
-bool recent_seen(struct recent *recent, uint64_t hash);
+/* Whether the connection, known by its hash and by the kernel's stamp of its end, was seen lately; now it
+ * was. */
+bool recent_seen(struct recent *recent, uint64_t stop_ns, uint64_t hash);

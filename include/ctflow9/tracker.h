@@ -13,24 +13,28 @@
  * connections with what dumps of the conntrack table say of them.
  *
  *  - A connection is reported when it has lived active_timeout since its start or its last report, with the
- * increase since; its DESTROY then carries the rest. The parts add up to the kernel's final counters.
+ *    increase since; its DESTROY then carries the rest. The parts add up to the kernel's final counters. A
+ *    part without packets is not reported.
  *  - A short connection passes through: it takes no place in the table.
- *  - One that began before ctflow9 is adopted: what it carried before counts as reported (unless adopt_full).
+ *  - One that began before ctflow9 is adopted by the first complete dump: what it carried before counts as
+ *    reported (unless adopt_full). If it ends before that dump has shown it, nothing is reported.
  *  - When the table is full a connection is not reported before its end, and its DESTROY carries everything.
+ *  - Counters that another program set to 0 go on from there: nothing is lost or counted again.
  *  - A row that was read before a connection died and arrives after its DESTROY changes nothing: while a dump
- * is under way every DESTROY of a connection that a row could report leaves a dead entry. When there is no
- * room for that, the dump reports no more connections that are not in the table yet.
+ *    is under way every DESTROY of a connection that a row could report leaves a dead entry.
  *  - A DESTROY that comes again is dropped, counted.
- *  - What a complete dump did not show is asked for (FLOW_NOTE_MISSING) once the event socket was read empty;
- * the answer FLOW_NOTE_GONE closes it with what was last known, and leaves an entry for a while, so that a
- * late DESTROY adds only the rest.
+ *  - What a complete dump did not show is asked for (FLOW_NOTE_MISSING). The answer FLOW_NOTE_GONE means that
+ *    its DESTROY has been sent or never will be: if it is not there when the event socket has been read
+ *    empty, the connection is closed with what was last known. Its entry stays for a while, so that a DESTROY
+ *    after all would add only the rest.
  *
- * One thread owns it.
+ * A connection without a start stamp is told apart by the other parts of its identity alone, so that one
+ * DESTROY again and another connection's DESTROY look the same: both are reported. One thread owns a tracker.
  */
 struct tracker;
 
 struct tracker_config {
-    uint32_t capacity;          /* connections in the table */
+    uint32_t capacity;          /* connections in the table, at least 1 */
     uint64_t active_timeout_ns; /* 0 = connections are reported at their end only; there are no dumps */
     uint64_t began_ns;          /* wall clock; when ctflow9 began to listen */
     bool adopt_full;
@@ -45,20 +49,22 @@ int tracker_open(struct tracker **tracker, const struct tracker_config *config, 
 void tracker_close(struct tracker *tracker); /* NULL is fine */
 
 /*
- * Whether a row of this connection is of use: it has lived long enough at flow->stop_ns, began before us, or
- * its start is not known. Rows without counters tell nothing and are never of use.
+ * Whether a dump that began at dump_ns hands on the row of this connection: it had lived active_timeout then,
+ * began before us, or its start is not known. Rows without counters tell nothing and are never of use.
  */
-bool tracker_wants_row(uint64_t active_timeout_ns, uint64_t began_ns, const struct flow *flow);
+bool tracker_wants_row(uint64_t active_timeout_ns, uint64_t began_ns, const struct flow *flow,
+                       uint64_t dump_ns);
 
-/* The connection ended, with its final counters. */
+/* The connection ended, with its final counters. Reports one flow at most. */
 void tracker_destroyed(struct tracker *tracker, const struct flow *flow);
 
-/* What a dump or the answer to a question said. */
+/* What a dump or the answer to a question said. Reports one flow at most. */
 void tracker_note(struct tracker *tracker, const struct flow_note *note);
 
 /*
- * After the event socket was read empty: looks at up to budget entries for those that the last dump did not
- * show, and puts a FLOW_NOTE_MISSING for each into questions, as far as there is room; behind the last one a
- * FLOW_NOTE_DUMP_END. Returns whether there is more to look at.
+ * Only when the event socket was read empty after the last note: closes what is gone, looks for entries that
+ * the last dump did not show, and puts a FLOW_NOTE_MISSING for each into questions, as far as there is room;
+ * behind the last one a FLOW_NOTE_DUMP_END. Looks at budget entries at most, and reports as many at most.
+ * Returns whether there is more to look at.
  */
 bool tracker_look(struct tracker *tracker, struct flow_ring *questions, uint32_t budget);

@@ -29,7 +29,7 @@ bool flow_is_translated(const struct flow *flow)
 bool flow_has_direction(const struct flow *flow, enum flow_direction direction)
 {
     if (flow_has(flow, FLOW_HAS_COUNTERS))
-        return flow->packets[direction] != 0;
+        return flow->packets[direction] != 0 || flow->octets[direction] != 0;
     return direction == FLOW_ORIGINAL || (flow->status & IPS_SEEN_REPLY) != 0;
 }
 
@@ -41,17 +41,44 @@ static bool is_same_tuple(const struct flow_tuple *a, const struct flow_tuple *b
            a->icmp_type == b->icmp_type && a->icmp_code == b->icmp_code && a->zone == b->zone;
 }
 
-uint64_t flow_identity_start_ns(const struct flow *flow)
+/* As far as it identifies the connection: what the source did not tell may have been set to something. */
+static uint64_t identity_start_ns(const struct flow *flow)
 {
     return flow_has(flow, FLOW_HAS_START) ? flow->start_ns : 0;
 }
 
 bool flow_is_same(const struct flow *a, const struct flow *b)
 {
-    return a->id == b->id && flow_identity_start_ns(a) == flow_identity_start_ns(b) && a->zone == b->zone &&
+    return a->id == b->id && identity_start_ns(a) == identity_start_ns(b) && a->zone == b->zone &&
            a->family == b->family && a->protocol == b->protocol &&
            a->tuple[FLOW_REPLY].zone == b->tuple[FLOW_REPLY].zone &&
            is_same_tuple(&a->tuple[FLOW_ORIGINAL], &b->tuple[FLOW_ORIGINAL]);
+}
+
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 32;
+}
+
+static uint64_t mix_address(uint64_t hash, const union flow_address *address)
+{
+    uint64_t words[2];
+    memcpy(words, address, sizeof(words));
+    return mix(mix(hash, words[0]), words[1]);
+}
+
+uint64_t flow_hash(const struct flow *flow)
+{
+    const struct flow_tuple *tuple = &flow->tuple[FLOW_ORIGINAL];
+    uint64_t hash = mix(mix(0, identity_start_ns(flow)), flow->id);
+    hash = mix_address(hash, &tuple->src);
+    hash = mix_address(hash, &tuple->dst);
+    hash = mix(hash, (uint64_t)tuple->src_port << 48 | (uint64_t)tuple->dst_port << 32 |
+                         (uint64_t)tuple->icmp_id << 16 | (uint64_t)tuple->icmp_type << 8 | tuple->icmp_code);
+    hash = mix(hash, (uint64_t)tuple->zone << 48 | (uint64_t)flow->tuple[FLOW_REPLY].zone << 32 |
+                         (uint64_t)flow->zone << 16 | (uint64_t)flow->family << 8 | flow->protocol);
+    return mix(hash, 0);
 }
 
 uint16_t flow_zone(const struct flow *flow)

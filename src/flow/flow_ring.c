@@ -62,6 +62,13 @@ void flow_ring_put(struct flow_ring *ring, const struct flow_note *note)
     atomic_store_explicit(&ring->put, put + 1, memory_order_release);
 }
 
+bool flow_ring_is_drained(struct flow_ring *ring)
+{
+    /* Pairs with the release in flow_ring_take(). */
+    ring->taken_seen = atomic_load_explicit(&ring->taken, memory_order_acquire);
+    return ring->taken_seen == atomic_load_explicit(&ring->put, memory_order_relaxed);
+}
+
 const struct flow_note *flow_ring_peek(struct flow_ring *ring)
 {
     size_t taken = atomic_load_explicit(&ring->taken, memory_order_relaxed);
@@ -77,6 +84,7 @@ const struct flow_note *flow_ring_peek(struct flow_ring *ring)
 void flow_ring_take(struct flow_ring *ring)
 {
     size_t taken = atomic_load_explicit(&ring->taken, memory_order_relaxed);
-    /* Pairs with the acquire in flow_ring_room(): the note has been read before its place is given back. */
+    /* Pairs with the acquires in flow_ring_room() and flow_ring_is_drained(): the note has been read before
+     * its place is given back. */
     atomic_store_explicit(&ring->taken, taken + 1, memory_order_release);
 }

@@ -64,31 +64,21 @@ void flow_table_close(struct flow_table *table)
     free(table);
 }
 
-/* CTA_ID is a keyed hash already (nf_ct_get_id()); the start time tells apart connections that share one. */
-uint64_t flow_table_hash(const struct flow *flow)
-{
-    uint64_t hash = flow_identity_start_ns(flow) * UINT64_C(0x9e3779b97f4a7c15) ^ flow->id;
-    hash = (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93);
-    hash = (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93);
-    return hash ^ hash >> 32;
-}
-
-struct tracked *flow_table_find(struct flow_table *table, const struct flow *flow)
+struct tracked *flow_table_find(struct flow_table *table, const struct flow *flow, uint64_t hash)
 {
     if (table->count == 0)
         return NULL;
-    uint32_t hash = (uint32_t)flow_table_hash(flow);
     uint32_t link = table->buckets[hash & table->bucket_mask];
     while (link != NONE) {
         struct tracked *tracked = &table->slots[link - 1];
-        if (tracked->hash == hash && flow_is_same(&tracked->flow, flow))
+        if (tracked->hash == (uint32_t)hash && flow_is_same(&tracked->flow, flow))
             return tracked;
         link = tracked->next;
     }
     return NULL;
 }
 
-struct tracked *flow_table_add(struct flow_table *table, const struct flow *flow)
+struct tracked *flow_table_add(struct flow_table *table, const struct flow *flow, uint64_t hash)
 {
     uint32_t link = table->free;
     if (link != NONE)
@@ -98,10 +88,10 @@ struct tracked *flow_table_add(struct flow_table *table, const struct flow *flow
     else
         return NULL;
 
-    uint32_t hash = (uint32_t)flow_table_hash(flow);
     uint32_t *bucket = &table->buckets[hash & table->bucket_mask];
     struct tracked *tracked = &table->slots[link - 1];
-    *tracked = (struct tracked){.flow = *flow, .next = *bucket, .hash = hash, .state = TRACKED_LIVE};
+    *tracked =
+        (struct tracked){.flow = *flow, .next = *bucket, .hash = (uint32_t)hash, .state = TRACKED_LIVE};
     *bucket = link;
     table->count++;
     return tracked;

@@ -5,29 +5,45 @@
 #include <stdlib.h>
 
 #include "ctflow9/flow_table.h"
-#include "ctflow9/instant.h"
 #include "ctflow9/recent.h"
 
-/* How long a connection that was closed without a DESTROY is remembered. */
-#define GONE_MEMORY_NS (300 * NS_PER_S)
+enum {
+    GONE_MEMORY_DUMPS = 16, /* how long a connection that was closed without a DESTROY is remembered */
+    MISSED_MAX = 1024,      /* connections to be closed at once; the others are asked for again */
+    RECENT_PER_SLOT = 1,    /* at most; half of that at least */
+    RECENT_OCTETS = 17,
+    RECENT_MIN = 65536
+};
 
-enum { RECENT_PER_SLOT = 2, RECENT_MIN = 65536 };
+_Static_assert(sizeof(struct tracked) + 2 * sizeof(uint32_t) + RECENT_PER_SLOT * RECENT_OCTETS <= 256,
+               "at most 256 octets a connection");
 
 struct tracker {
     struct tracker_config config;
     tracker_report *report;
     void *context;
     struct flow_table *table;
-    struct recent *recent;
-    uint32_t dump;       /* number of the dump under way, or of the last one */
-    bool dump_open;      /* its rows are still coming */
-    bool dump_full;      /* a dead entry found no room: the dump may not bring new connections */
-    bool adopted;        /* the first dump is over */
-    bool adopt_overflow; /* and did not find room for all */
-    bool looking;        /* entries are to be looked at since the dump ended */
-    bool complete;       /* and what it did not show may be gone */
+    struct recent *recent;   /* connections with a start stamp whose DESTROY was seen */
+    uint32_t dump;           /* number of the dump under way, or of the last one */
+    uint64_t dump_ns;        /* wall clock; when it began */
+    uint64_t latest_dump_ns; /* the latest that any began; the clock may have been set back since */
+    bool dump_open;          /* its rows are still coming */
+    bool adopted;            /* a complete dump has shown what there was before us */
+    bool adopt_overflow;     /* but some of it found no room */
+    bool looking;            /* entries are to be looked at since the dump ended */
+    bool complete;           /* and what it did not show is missing */
     uint32_t look_slot;
+    uint32_t missed_count;
+    struct tracked *missed[MISSED_MAX]; /* entries that were MISSED; they may have changed since */
 };
+
+static size_t recent_capacity(uint32_t table_capacity)
+{
+    size_t capacity = RECENT_MIN;
+    while (capacity * 2 <= (size_t)table_capacity * RECENT_PER_SLOT)
+        capacity *= 2;
+    return capacity;
+}
 
 int tracker_open(struct tracker **tracker, const struct tracker_config *config, tracker_report *report,
                  void *context)
@@ -39,10 +55,9 @@ int tracker_open(struct tracker **tracker, const struct tracker_config *config, 
     new->report = report;
     new->context = context;
     new->adopted = config->active_timeout_ns == 0;
-    size_t recent = (size_t)config->capacity * RECENT_PER_SLOT;
     int error = flow_table_open(&new->table, config->capacity);
     if (!error)
-        error = recent_open(&new->recent, recent > RECENT_MIN ? recent : RECENT_MIN);
+        error = recent_open(&new->recent, recent_capacity(config->capacity));
     if (error) {
         tracker_close(new);
         return error;
@@ -65,12 +80,13 @@ static bool began_before(uint64_t began_ns, const struct flow *flow)
     return flow_has(flow, FLOW_HAS_START) && flow->start_ns < began_ns;
 }
 
-bool tracker_wants_row(uint64_t active_timeout_ns, uint64_t began_ns, const struct flow *flow)
+bool tracker_wants_row(uint64_t active_timeout_ns, uint64_t began_ns, const struct flow *flow,
+                       uint64_t dump_ns)
 {
     if (!flow_has(flow, FLOW_HAS_COUNTERS))
         return false;
     return !flow_has(flow, FLOW_HAS_START) || began_before(began_ns, flow) ||
-           (flow->stop_ns >= flow->start_ns && flow->stop_ns - flow->start_ns >= active_timeout_ns);
+           (flow->start_ns <= dump_ns && dump_ns - flow->start_ns >= active_timeout_ns);
 }
 
 static bool began_before_us(const struct tracker *tracker, const struct flow *flow)
@@ -78,154 +94,186 @@ static bool began_before_us(const struct tracker *tracker, const struct flow *fl
     return began_before(tracker->config.began_ns, flow);
 }
 
-/* A row of this connection, read before flow->stop_ns, could bring it into the table. */
-static bool is_reportable(const struct tracker *tracker, const struct flow *flow)
+/*
+ * Counters that fell were set to 0 by another program (or the connection is another one, with the same
+ * identity for want of a start stamp). What they had counted until then stays owed: the baseline goes down by
+ * as much, below 0 if need be, and the rest comes out right modulo 2^64.
+ */
+static void see(struct tracked *tracked, const struct flow *flow)
 {
-    return tracker_wants_row(tracker->config.active_timeout_ns, tracker->config.began_ns, flow);
-}
-
-/* The increase since the last report. Counters below it were zeroed by another program: all of them is new
- * then. */
-static uint64_t increase(uint64_t now, uint64_t reported)
-{
-    return now >= reported ? now - reported : now;
-}
-
-static bool is_empty(const struct flow *flow)
-{
-    return flow->packets[FLOW_ORIGINAL] == 0 && flow->packets[FLOW_REPLY] == 0;
-}
-
-/* What of flow is not reported yet, from the beginning of its span. */
-static struct flow rest_of(const struct tracked *tracked, const struct flow *flow)
-{
-    struct flow rest = *flow;
-    for (int direction = 0; direction < 2; direction++) {
-        rest.packets[direction] = increase(flow->packets[direction], tracked->reported_packets[direction]);
-        rest.octets[direction] = increase(flow->octets[direction], tracked->reported_octets[direction]);
+    const struct flow *before = &tracked->flow;
+    bool fell = false;
+    for (int direction = 0; direction < 2; direction++)
+        fell |= flow->packets[direction] < before->packets[direction] ||
+                flow->octets[direction] < before->octets[direction];
+    for (int direction = 0; direction < 2 && fell; direction++) {
+        tracked->reported_packets[direction] -= before->packets[direction];
+        tracked->reported_octets[direction] -= before->octets[direction];
     }
-    if (tracked->span_start_ns > rest.start_ns)
-        rest.start_ns = tracked->span_start_ns < rest.stop_ns ? tracked->span_start_ns : rest.stop_ns;
+    tracked->flow = *flow;
+}
+
+/* What is not reported yet of what was seen. */
+static struct flow rest_of(const struct tracked *tracked)
+{
+    struct flow rest = tracked->flow;
+    for (int direction = 0; direction < 2; direction++) {
+        rest.packets[direction] -= tracked->reported_packets[direction];
+        rest.octets[direction] -= tracked->reported_octets[direction];
+    }
+    rest.start_ns = tracked->span_start_ns;
     return rest;
 }
 
-static void take_as_reported(struct tracked *tracked, const struct flow *flow)
+/* Unless there is nothing in it. The next span begins where the part ends. */
+static void report_part(struct tracker *tracker, struct tracked *tracked, const struct flow *part)
 {
+    if (part->packets[0] != 0 || part->packets[1] != 0 || part->octets[0] != 0 || part->octets[1] != 0)
+        tracker->report(tracker->context, part);
     for (int direction = 0; direction < 2; direction++) {
-        tracked->reported_packets[direction] = flow->packets[direction];
-        tracked->reported_octets[direction] = flow->octets[direction];
+        tracked->reported_packets[direction] += part->packets[direction];
+        tracked->reported_octets[direction] += part->octets[direction];
     }
+    tracked->span_start_ns = part->stop_ns;
 }
 
-/* So that a row of the dump under way does not count the connection again. */
-static void leave_dead(struct tracker *tracker, struct tracked *tracked, const struct flow *flow)
+/* A row of the dump under way could report this connection. */
+static bool may_have_row(const struct tracker *tracker, const struct flow *flow)
 {
-    if (!tracked)
-        tracked = flow_table_add(tracker->table, flow);
-    if (!tracked) {
-        tracker->dump_full = true;
-        return;
-    }
-    tracked->state = TRACKED_DEAD;
-    tracked->dump = tracker->dump;
+    return tracker->dump_open && tracker_wants_row(tracker->config.active_timeout_ns,
+                                                   tracker->config.began_ns, flow, tracker->dump_ns);
 }
 
 /* A connection that is not in the table has ended. */
-static void report_unknown(struct tracker *tracker, const struct flow *flow)
+static void end_unknown(struct tracker *tracker, const struct flow *flow, uint64_t hash)
 {
-    bool counted_before_us =
-        began_before_us(tracker, flow) && !tracker->config.adopt_full && !tracker->adopted;
-    if (tracker->dump_open && is_reportable(tracker, flow))
-        leave_dead(tracker, NULL, flow);
-    if (counted_before_us && !tracker->adopt_overflow)
-        stats_count(&tracker->config.stats->adopted, 1); /* it ended before the dump showed what it carried before us */
+    /* No place gets free while a dump is under way: when there is none for this, there is none for the row.
+     */
+    struct tracked *dead = may_have_row(tracker, flow) ? flow_table_add(tracker->table, flow, hash) : NULL;
+    if (dead)
+        dead->state = TRACKED_DEAD;
+    /* How much of it was counted before us is not known. */
+    bool dropped = !tracker->adopted && !tracker->adopt_overflow && !tracker->config.adopt_full &&
+                   began_before_us(tracker, flow) && flow_has(flow, FLOW_HAS_COUNTERS);
+    if (dropped)
+        stats_count(&tracker->config.stats->adopted, 1);
     else
         tracker->report(tracker->context, flow);
 }
 
-void tracker_destroyed(struct tracker *tracker, const struct flow *flow)
+static void end_known(struct tracker *tracker, struct tracked *tracked, const struct flow *flow)
 {
-    if (flow_has(flow, FLOW_HAS_START) && recent_seen(tracker->recent, flow_table_hash(flow))) {
-        stats_count(&tracker->config.stats->repeated, 1);
-        return;
-    }
-    struct tracked *tracked = flow_table_find(tracker->table, flow);
-    if (!tracked) {
-        report_unknown(tracker, flow);
-        return;
-    }
-    if (tracked->state == TRACKED_DEAD) {
-        stats_count(&tracker->config.stats->repeated, 1);
-        return;
-    }
-    struct flow rest = rest_of(tracked, flow);
-    if (tracked->state == TRACKED_LIVE || !is_empty(&rest))
-        tracker->report(tracker->context, &rest);
+    see(tracked, flow);
+    struct flow rest = rest_of(tracked);
+    report_part(tracker, tracked, &rest);
     if (tracker->dump_open)
-        leave_dead(tracker, tracked, flow);
+        tracked->state = TRACKED_DEAD;
     else
         flow_table_remove(tracker->table, tracked);
 }
 
-static struct tracked *add(struct tracker *tracker, const struct flow *row)
+/*
+ * A short connection has no entry, and need not be looked for: an entry is made by a row, no sooner than the
+ * connection had lived the active timeout when the dump began. (Dead entries are made by the same rule.)
+ */
+static bool may_be_known(const struct tracker *tracker, const struct flow *flow)
 {
-    bool adopt = began_before_us(tracker, row) || (!flow_has(row, FLOW_HAS_START) && !tracker->adopted);
-    if (tracker->dump_full || (!adopt && !is_reportable(tracker, row)))
-        return NULL;
-    struct tracked *tracked = flow_table_add(tracker->table, row);
+    return flow->stop_ns < tracker->latest_dump_ns ||
+           tracker_wants_row(tracker->config.active_timeout_ns, tracker->config.began_ns, flow,
+                             flow->stop_ns);
+}
+
+void tracker_destroyed(struct tracker *tracker, const struct flow *flow)
+{
+    uint64_t hash = flow_hash(flow);
+    bool is_stamped = flow_has(flow, FLOW_HAS_START | FLOW_HAS_STOP);
+    bool is_repeated = is_stamped && recent_seen(tracker->recent, flow->stop_ns, hash);
+    struct tracked *tracked =
+        is_repeated || !may_be_known(tracker, flow) ? NULL : flow_table_find(tracker->table, flow, hash);
+    if (tracked && tracked->state != TRACKED_DEAD)
+        end_known(tracker, tracked, flow);
+    else if (is_repeated || (tracked && is_stamped))
+        stats_count(&tracker->config.stats->repeated, 1);
+    else if (tracked)
+        tracker->report(tracker->context, flow); /* another one, as far as can be told */
+    else
+        end_unknown(tracker, flow, hash);
+}
+
+static struct tracked *add(struct tracker *tracker, const struct flow *row, uint64_t hash)
+{
+    bool is_older = !tracker->adopted && (began_before_us(tracker, row) || !flow_has(row, FLOW_HAS_START));
+    struct tracked *tracked = flow_table_add(tracker->table, row, hash);
     if (!tracked) {
         stats_count(&tracker->config.stats->table_full, 1);
-        tracker->adopt_overflow |= adopt;
+        tracker->adopt_overflow |= is_older;
         return NULL;
     }
     tracked->span_start_ns = flow_has(row, FLOW_HAS_START) ? row->start_ns : row->stop_ns;
-    if (adopt && !tracker->config.adopt_full) {
-        take_as_reported(tracked, row);
-        tracked->span_start_ns = tracker->config.began_ns;
+    if (is_older)
         stats_count(&tracker->config.stats->adopted, 1);
+    if (is_older && !tracker->config.adopt_full) {
+        for (int direction = 0; direction < 2; direction++) {
+            tracked->reported_packets[direction] = row->packets[direction];
+            tracked->reported_octets[direction] = row->octets[direction];
+        }
+        tracked->span_start_ns = tracker->config.began_ns;
     }
     return tracked;
 }
 
 static void see_row(struct tracker *tracker, const struct flow *row)
 {
-    struct tracked *tracked = flow_table_find(tracker->table, row);
+    uint64_t hash = flow_hash(row);
+    struct tracked *tracked = flow_table_find(tracker->table, row, hash);
     if (!tracked)
-        tracked = add(tracker, row);
-    if (!tracked || tracked->state != TRACKED_LIVE)
+        tracked = add(tracker, row, hash);
+    if (!tracked || tracked->state == TRACKED_DEAD)
         return;
-    tracked->flow = *row;
+    see(tracked, row);
+    tracked->state = TRACKED_LIVE;
     tracked->dump = tracker->dump;
-    if (row->stop_ns < tracked->span_start_ns + tracker->config.active_timeout_ns)
+    if (tracked->span_start_ns > row->stop_ns)
+        tracked->span_start_ns = row->stop_ns; /* the clock was set back */
+    if (row->stop_ns - tracked->span_start_ns < tracker->config.active_timeout_ns)
         return;
-    struct flow part = rest_of(tracked, row);
+    struct flow part = rest_of(tracked);
     part.end_reason = FLOW_END_ACTIVE_TIMEOUT;
-    if (!is_empty(&part))
-        tracker->report(tracker->context, &part);
-    take_as_reported(tracked, row);
-    tracked->span_start_ns = row->stop_ns;
+    /* The kernel reads and writes packets and octets one after the other: octets whose packet was in the part
+     * before wait for the next packet. */
+    for (int direction = 0; direction < 2; direction++)
+        if (part.packets[direction] == 0)
+            part.octets[direction] = 0;
+    report_part(tracker, tracked, &part);
 }
 
-/* Closes a connection that ended without a DESTROY, with what was last known. */
-static void close_gone(struct tracker *tracker, const struct flow_note *note)
+/* It is closed when the event socket was read empty and its DESTROY has not come. */
+static void miss(struct tracker *tracker, const struct flow *flow)
 {
-    struct tracked *tracked = flow_table_find(tracker->table, &note->flow);
-    if (!tracked || tracked->state != TRACKED_LIVE || tracked->dump == tracker->dump)
+    struct tracked *tracked = flow_table_find(tracker->table, flow, flow_hash(flow));
+    if (!tracked || tracked->state != TRACKED_LIVE || tracked->dump == tracker->dump ||
+        tracker->missed_count == MISSED_MAX)
         return;
-    struct flow rest = rest_of(tracked, &tracked->flow);
+    tracked->state = TRACKED_MISSED;
+    tracker->missed[tracker->missed_count++] = tracked;
+}
+
+static void close_missed(struct tracker *tracker, struct tracked *tracked)
+{
+    if (tracked->state != TRACKED_MISSED)
+        return;
+    struct flow rest = rest_of(tracked);
     rest.end_reason = FLOW_END_FORCED;
-    tracker->report(tracker->context, &rest);
-    take_as_reported(tracked, &tracked->flow);
+    report_part(tracker, tracked, &rest);
     tracked->state = TRACKED_GONE;
-    tracked->span_start_ns = tracked->flow.stop_ns;
+    tracked->dump = tracker->dump;
     stats_count(&tracker->config.stats->gone, 1);
 }
 
 static void end_dump(struct tracker *tracker, bool complete)
 {
     tracker->dump_open = false;
-    tracker->dump_full = false;
-    tracker->adopted = true;
+    tracker->adopted |= complete;
     tracker->looking = true;
     tracker->complete = complete;
     tracker->look_slot = 0;
@@ -236,6 +284,9 @@ void tracker_note(struct tracker *tracker, const struct flow_note *note)
     switch ((enum flow_note_kind)note->kind) {
     case FLOW_NOTE_DUMP_BEGIN:
         tracker->dump = note->dump;
+        tracker->dump_ns = note->flow.stop_ns;
+        if (tracker->latest_dump_ns < tracker->dump_ns)
+            tracker->latest_dump_ns = tracker->dump_ns;
         tracker->dump_open = true;
         break;
     case FLOW_NOTE_ROW:
@@ -246,7 +297,7 @@ void tracker_note(struct tracker *tracker, const struct flow_note *note)
         end_dump(tracker, note->kind == FLOW_NOTE_DUMP_END);
         break;
     case FLOW_NOTE_GONE:
-        close_gone(tracker, note);
+        miss(tracker, &note->flow);
         break;
     case FLOW_NOTE_FLOW:
     case FLOW_NOTE_MISSING:
@@ -255,21 +306,15 @@ void tracker_note(struct tracker *tracker, const struct flow_note *note)
 }
 
 /* false when there is no room for the question. */
-static bool look_at(struct tracker *tracker, struct tracked *tracked, struct flow_ring *questions,
-                    uint64_t now_ns)
+static bool look_at(struct tracker *tracker, struct tracked *tracked, struct flow_ring *questions)
 {
-    switch (tracked->state) {
-    case TRACKED_DEAD:
+    bool was_shown = tracked->dump == tracker->dump;
+    bool is_missing = tracker->complete && tracked->state == TRACKED_LIVE && !was_shown;
+    bool is_over = tracked->state == TRACKED_DEAD ||
+                   (tracked->state == TRACKED_GONE && tracker->dump - tracked->dump >= GONE_MEMORY_DUMPS);
+    if (is_over)
         flow_table_remove(tracker->table, tracked);
-        return true;
-    case TRACKED_GONE:
-        if (now_ns >= tracked->span_start_ns + GONE_MEMORY_NS)
-            flow_table_remove(tracker->table, tracked);
-        return true;
-    default:
-        break;
-    }
-    if (!tracker->complete || tracked->dump == tracker->dump)
+    if (!is_missing)
         return true;
     if (flow_ring_room(questions) == 0)
         return false;
@@ -281,14 +326,15 @@ static bool look_at(struct tracker *tracker, struct tracked *tracked, struct flo
 
 bool tracker_look(struct tracker *tracker, struct flow_ring *questions, uint32_t budget)
 {
+    for (; tracker->missed_count > 0 && budget > 0; budget--)
+        close_missed(tracker, tracker->missed[--tracker->missed_count]);
     if (!tracker->looking)
-        return false;
-    uint64_t now_ns = instant_read_clock(CLOCK_REALTIME);
-    for (; budget > 0 && tracker->look_slot < flow_table_slots(tracker->table);
-         budget--, tracker->look_slot++) {
+        return tracker->missed_count > 0;
+    for (; budget > 0 && tracker->look_slot < flow_table_slots(tracker->table); budget--) {
         struct tracked *tracked = flow_table_at(tracker->table, tracker->look_slot);
-        if (tracked && !look_at(tracker, tracked, questions, now_ns))
+        if (tracked && !look_at(tracker, tracked, questions))
             return true;
+        tracker->look_slot++;
     }
     if (tracker->look_slot < flow_table_slots(tracker->table) || flow_ring_room(questions) == 0)
         return true;

@@ -2,6 +2,7 @@
 #include "ctflow9/ct_dump.h"
 
 #include <errno.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <poll.h>
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "ctflow9/ct_decode.h"
@@ -17,8 +19,6 @@
 #include "ctflow9/instant.h"
 #include "ctflow9/log.h"
 #include "ctflow9/tracker.h"
-
-#define WORKER_PATIENCE_NS NS_PER_MS
 
 enum {
     WAKE_EVERY = 256, /* notes; a worker is woken this often while a dump goes on */
@@ -32,8 +32,9 @@ struct ct_dump {
     pthread_t thread;
     _Atomic bool stopping;
     uint32_t number;
-    uint64_t begin_ns; /* wall clock; no row is older */
+    uint64_t begin_ns; /* wall clock; when the dump began */
     bool broken;
+    bool failing;                      /* the last dump was not finished; said so */
     unsigned put[CT_DUMP_WORKERS_MAX]; /* notes since the worker was woken */
     unsigned asked_count;
     struct flow asked[ASKED_MAX]; /* not in the table; the dying list has to be seen */
@@ -85,14 +86,21 @@ static bool is_stopping(struct ct_dump *dump)
     return atomic_load_explicit(&dump->stopping, memory_order_relaxed);
 }
 
-/* Until somebody wakes us or the time is over. */
-static void wait_for(struct ct_dump *dump, uint64_t ns)
+/* Until it is time for the next dump, or somebody wakes us. */
+static void rest(struct ct_dump *dump)
 {
     struct pollfd fd = {.fd = dump->wake_fd, .events = POLLIN};
-    const struct timespec timeout = {.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
+    const struct timespec timeout = {.tv_sec = (time_t)(dump->config.interval_ns / NS_PER_S),
+                                     .tv_nsec = (long)(dump->config.interval_ns % NS_PER_S)};
     uint64_t count;
     if (ppoll(&fd, 1, &timeout, NULL) > 0 && read(dump->wake_fd, &count, sizeof(count)) < 0)
         return;
+}
+
+/* Lets a worker that is busy go on. */
+static void be_patient(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = NS_PER_MS}, NULL);
 }
 
 static void wake_worker(struct ct_dump *dump, unsigned index)
@@ -101,43 +109,78 @@ static void wake_worker(struct ct_dump *dump, unsigned index)
     wake(dump->config.worker[index].wake_fd);
 }
 
-/* Waits for a worker that is busy; gives up only when it is time to stop. */
+/* Waits for room; gives up only when it is time to stop. */
 static void tell(struct ct_dump *dump, unsigned index, const struct flow_note *note)
 {
-    const struct ct_dump_worker *worker = &dump->config.worker[index];
-    while (flow_ring_room(worker->notes) == 0) {
+    struct flow_ring *notes = dump->config.worker[index].notes;
+    while (flow_ring_room(notes) == 0) {
         if (is_stopping(dump))
             return;
         wake_worker(dump, index);
-        nanosleep(&(struct timespec){.tv_nsec = WORKER_PATIENCE_NS}, NULL);
+        be_patient();
     }
-    flow_ring_put(worker->notes, note);
+    flow_ring_put(notes, note);
     if (++dump->put[index] >= WAKE_EVERY)
         wake_worker(dump, index);
 }
 
+static void tell_owner(struct ct_dump *dump, const struct flow_note *note)
+{
+    tell(dump, note->flow.id % dump->config.workers, note);
+}
+
 static void tell_all(struct ct_dump *dump, enum flow_note_kind kind)
 {
-    const struct flow_note note = {.kind = kind, .dump = dump->number};
+    const struct flow_note note = {.kind = kind, .dump = dump->number, .flow = {.stop_ns = dump->begin_ns}};
     for (unsigned i = 0; i < dump->config.workers; i++) {
         tell(dump, i, &note);
         wake_worker(dump, i);
     }
 }
 
-/* A row of the table. Its time is that of the dump's beginning, which is not later than the kernel's look at
- * it. */
+/* Until the workers have taken every note. */
+static void wait_for_all(struct ct_dump *dump)
+{
+    for (unsigned i = 0; i < dump->config.workers; i++)
+        while (!flow_ring_is_drained(dump->config.worker[i].notes) && !is_stopping(dump))
+            be_patient();
+}
+
 static void take_row(void *context, const struct nlmsghdr *message)
 {
     struct ct_dump *dump = context;
     struct flow_note note = {.kind = FLOW_NOTE_ROW, .dump = dump->number};
+    struct flow *flow = &note.flow;
     if (message->nlmsg_flags & NLM_F_DUMP_INTR)
         dump->broken = true;
-    if (is_stopping(dump) || ct_decode(message, &note.flow) != 0)
+    if (is_stopping(dump) || ct_decode(message, flow) != 0)
         return;
-    note.flow.stop_ns = dump->begin_ns;
-    if (tracker_wants_row(dump->config.active_timeout_ns, dump->config.began_ns, &note.flow))
-        tell(dump, note.flow.id % dump->config.workers, &note);
+    /* A dying connection's DESTROY was made before it leaves the table; it may have been read already. */
+    if (flow->status & IPS_DYING)
+        return;
+    flow->stop_ns = dump->begin_ns; /* the kernel has looked at it no earlier */
+    if (tracker_wants_row(dump->config.active_timeout_ns, dump->config.began_ns, flow, dump->begin_ns))
+        tell_owner(dump, &note);
+}
+
+/* A dump that was given up goes on in the kernel, which refuses another until it was read to its end. */
+static void read_out(int fd)
+{
+    char octet;
+    while (recv(fd, &octet, sizeof(octet), MSG_DONTWAIT | MSG_TRUNC) >= 0)
+        continue;
+}
+
+/* Says so when it begins and when it ends. */
+static void see_failure(struct ct_dump *dump, int error)
+{
+    if (error && !dump->failing) {
+        errno = -error;
+        log_warn("reading the conntrack table was not finished, trying again");
+    } else if (!error && dump->failing) {
+        log_info("reading the conntrack table works again");
+    }
+    dump->failing = error != 0;
 }
 
 static void run_dump(struct ct_dump *dump)
@@ -146,11 +189,11 @@ static void run_dump(struct ct_dump *dump)
     dump->broken = false;
     dump->begin_ns = instant_read_clock(CLOCK_REALTIME);
     tell_all(dump, FLOW_NOTE_DUMP_BEGIN);
+    wait_for_all(dump);
     int error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET, &dump->config.mark, take_row, dump);
-    if (error) {
-        errno = -error;
-        log_warn("reading the conntrack table was not finished, trying again");
-    }
+    if (error)
+        read_out(dump->fd);
+    see_failure(dump, error);
     tell_all(dump, error || dump->broken ? FLOW_NOTE_DUMP_BROKEN : FLOW_NOTE_DUMP_END);
 }
 
@@ -183,9 +226,11 @@ static void strike_dying(void *context, const struct nlmsghdr *message)
     struct flow flow;
     if (ct_decode(message, &flow) != 0)
         return;
-    for (unsigned i = 0; i < dump->asked_count; i++)
-        if (flow_is_same(&dump->asked[i], &flow))
-            dump->asked[i] = dump->asked[--dump->asked_count];
+    unsigned at = 0;
+    while (at < dump->asked_count && !flow_is_same(&dump->asked[at], &flow))
+        at++;
+    if (at < dump->asked_count)
+        dump->asked[at] = dump->asked[--dump->asked_count];
 }
 
 /* Tells the owners which of those that were asked for are gone. */
@@ -193,12 +238,12 @@ static void answer_asked(struct ct_dump *dump)
 {
     if (dump->asked_count == 0)
         return;
-    if (ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET_DYING, NULL, strike_dying, dump) == 0)
-        for (unsigned i = 0; i < dump->asked_count; i++) {
-            const struct flow_note note = {
-                .flow = dump->asked[i], .kind = FLOW_NOTE_GONE, .dump = dump->number};
-            tell(dump, note.flow.id % dump->config.workers, &note);
-        }
+    int error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET_DYING, NULL, strike_dying, dump);
+    if (error)
+        read_out(dump->fd);
+    for (unsigned i = 0; i < dump->asked_count && !error; i++)
+        tell_owner(dump,
+                   &(struct flow_note){.flow = dump->asked[i], .kind = FLOW_NOTE_GONE, .dump = dump->number});
     dump->asked_count = 0;
     for (unsigned i = 0; i < dump->config.workers; i++)
         wake_worker(dump, i);
@@ -213,25 +258,21 @@ static void take_question(struct ct_dump *dump, const struct flow *flow)
         answer_asked(dump);
 }
 
-/* Until every worker has said that it has no more. */
-static void answer_questions(struct ct_dump *dump)
+/* Until the worker has said that it has no more. */
+static void take_questions(struct ct_dump *dump, struct flow_ring *questions)
 {
-    for (unsigned i = 0; i < dump->config.workers; i++) {
-        struct flow_ring *questions = dump->config.worker[i].questions;
-        bool ended = false;
-        while (!ended && !is_stopping(dump)) {
-            const struct flow_note *note = flow_ring_peek(questions);
-            if (!note) {
-                nanosleep(&(struct timespec){.tv_nsec = WORKER_PATIENCE_NS}, NULL);
-                continue;
-            }
-            ended = note->kind == FLOW_NOTE_DUMP_END;
-            if (!ended)
-                take_question(dump, &note->flow);
-            flow_ring_take(questions);
+    bool ended = false;
+    while (!ended && !is_stopping(dump)) {
+        const struct flow_note *note = flow_ring_peek(questions);
+        if (!note) {
+            be_patient();
+            continue;
         }
+        ended = note->kind == FLOW_NOTE_DUMP_END;
+        if (!ended)
+            take_question(dump, &note->flow);
+        flow_ring_take(questions);
     }
-    answer_asked(dump);
 }
 
 static void *run(void *context)
@@ -239,8 +280,10 @@ static void *run(void *context)
     struct ct_dump *dump = context;
     while (!is_stopping(dump)) {
         run_dump(dump);
-        answer_questions(dump);
-        wait_for(dump, dump->config.interval_ns);
+        for (unsigned i = 0; i < dump->config.workers; i++)
+            take_questions(dump, dump->config.worker[i].questions);
+        answer_asked(dump);
+        rest(dump);
     }
     return NULL;
 }

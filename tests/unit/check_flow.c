@@ -6,7 +6,9 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 /* A UDP connection without translation. */
@@ -76,7 +78,7 @@ START_TEST(any_other_address_or_port_is_a_translation)
 }
 END_TEST
 
-START_TEST(a_direction_exists_by_its_packets)
+START_TEST(a_direction_exists_by_its_counters)
 {
     struct flow flow = {.has = FLOW_HAS_COUNTERS | FLOW_HAS_STATUS, .status = IPS_SEEN_REPLY};
 
@@ -86,6 +88,10 @@ START_TEST(a_direction_exists_by_its_packets)
     ck_assert(!flow_has_direction(&flow, FLOW_ORIGINAL));
     ck_assert(flow_has_direction(&flow, FLOW_REPLY));
     flow.packets[FLOW_ORIGINAL] = UINT64_C(1) << 32;
+    ck_assert(flow_has_direction(&flow, FLOW_ORIGINAL));
+    /* The rest of a connection whose last packet was reported before its octets. */
+    flow.packets[FLOW_ORIGINAL] = 0;
+    flow.octets[FLOW_ORIGINAL] = 40;
     ck_assert(flow_has_direction(&flow, FLOW_ORIGINAL));
 }
 END_TEST
@@ -99,6 +105,68 @@ START_TEST(without_counters_a_reply_exists_by_its_status)
     flow.status = IPS_SEEN_REPLY;
     ck_assert(flow_has_direction(&flow, FLOW_ORIGINAL));
     ck_assert(flow_has_direction(&flow, FLOW_REPLY));
+}
+END_TEST
+
+#define MEMBER(member) #member, offsetof(struct flow, member), sizeof(((struct flow *)NULL)->member)
+
+START_TEST(identity_is_tuple_zones_id_and_start)
+{
+    static const struct {
+        const char *name;
+        size_t offset, octets;
+        bool identifies;
+    } members[] = {
+        {MEMBER(tuple[FLOW_ORIGINAL].src), true},
+        {MEMBER(tuple[FLOW_ORIGINAL].dst), true},
+        {MEMBER(tuple[FLOW_ORIGINAL].src_port), true},
+        {MEMBER(tuple[FLOW_ORIGINAL].dst_port), true},
+        {MEMBER(tuple[FLOW_ORIGINAL].icmp_id), true},
+        {MEMBER(tuple[FLOW_ORIGINAL].icmp_type), true},
+        {MEMBER(tuple[FLOW_ORIGINAL].icmp_code), true},
+        {MEMBER(tuple[FLOW_ORIGINAL].zone), true},
+        {MEMBER(tuple[FLOW_REPLY].zone), true},
+        {MEMBER(tuple[FLOW_REPLY].src), false},
+        {MEMBER(tuple[FLOW_REPLY].dst_port), false},
+        {MEMBER(zone), true},
+        {MEMBER(family), true},
+        {MEMBER(protocol), true},
+        {MEMBER(id), true},
+        {MEMBER(start_ns), true},
+        {MEMBER(stop_ns), false},
+        {MEMBER(packets), false},
+        {MEMBER(octets), false},
+        {MEMBER(status), false},
+        {MEMBER(mark), false},
+        {MEMBER(timeout_s), false},
+        {MEMBER(tcp_state), false},
+        {MEMBER(end_reason), false},
+    };
+    struct flow a, b;
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+        for (size_t bit = 0; bit < members[i].octets * 8; bit++) {
+            memset(&a, 0x5a, sizeof(a));
+            b = a;
+            a.has = b.has = FLOW_HAS_START;
+            ((uint8_t *)&b)[members[i].offset + bit / 8] ^= (uint8_t)(1 << bit % 8);
+            bool same = !members[i].identifies;
+            ck_assert_msg(flow_is_same(&a, &b) == same, "bit %zu of %s", bit, members[i].name);
+            ck_assert_msg((flow_hash(&a) == flow_hash(&b)) == same, "bit %zu of %s", bit, members[i].name);
+            ck_assert_msg(((uint32_t)flow_hash(&a) == (uint32_t)flow_hash(&b)) == same, "the lower half");
+        }
+}
+END_TEST
+
+/* What the source does not tell, others may set as they like. */
+START_TEST(a_start_that_is_not_told_identifies_nothing)
+{
+    struct flow told = {.id = 7, .start_ns = 5, .has = FLOW_HAS_START}, untold = {.id = 7, .start_ns = 5};
+    struct flow other = {.id = 7, .start_ns = 9, .has = FLOW_HAS_COUNTERS};
+
+    ck_assert(!flow_is_same(&told, &untold));
+    ck_assert(flow_is_same(&untold, &other));
+    ck_assert_uint_eq(flow_hash(&untold), flow_hash(&other));
+    ck_assert_uint_ne(flow_hash(&told), flow_hash(&untold));
 }
 END_TEST
 
@@ -166,8 +234,10 @@ int main(void)
     tcase_add_loop_test(test, icmp_is_icmp_in_its_own_family_only, 0, 6);
     tcase_add_test(test, mirrored_tuples_are_no_translation);
     tcase_add_loop_test(test, any_other_address_or_port_is_a_translation, 0, 8);
-    tcase_add_test(test, a_direction_exists_by_its_packets);
+    tcase_add_test(test, a_direction_exists_by_its_counters);
     tcase_add_test(test, without_counters_a_reply_exists_by_its_status);
+    tcase_add_test(test, identity_is_tuple_zones_id_and_start);
+    tcase_add_test(test, a_start_that_is_not_told_identifies_nothing);
     tcase_add_test(test, the_zone_of_both_directions_comes_first);
     tcase_add_test(test, end_reason_is_told_as_far_as_it_is_known);
     srunner_run_all(runner, CK_ENV);

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A tracker against a model of the kernel and of the dump thread, in random order: connections grow, are
+ * dumped, die, and are told at once, late, again or never. At the end the reports of each connection must
+ * add up to its final counters, or to the last ones that a dump showed when nothing told of its end.
+ */
+#include <check.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "ctflow9/instant.h"
+#include "ctflow9/tracker.h"
+
+enum {
+    CONNECTIONS = 3000,
+    OLDER = 100,  /* connections that began before ctflow9 */
+    LIVELY = 100, /* the last born, which are busier than the others */
+    EVENTS = 1 << 14,
+    MOODS = 1200, /* of a run: how busy everybody is changes each time */
+    MOOD_STEPS = 256,
+    NOTES = 64,
+    QUESTIONS = 16,
+    SEEDS = 8
+};
+#define BEGAN_NS   (1000000 * NS_PER_S)
+#define TIMEOUT_NS (20 * NS_PER_S)
+#define STEP_NS    (20 * NS_PER_MS)
+
+/* What differs from one run to the next. */
+static const struct variant {
+    const char *name;
+    uint32_t capacity;
+    bool older;      /* some connections began before ctflow9 */
+    bool adopt_full; /* and are to be reported whole */
+    bool unstamped;  /* no start stamps */
+    bool repeats;    /* DESTROYs come again */
+    bool silence;    /* some DESTROYs never come */
+    bool zeroing;    /* another program sets counters to 0 */
+} variants[] = {
+    {.name = "new connections", .capacity = CONNECTIONS},
+    {.name = "repeats", .capacity = CONNECTIONS, .repeats = true},
+    {.name = "adoption", .capacity = CONNECTIONS, .older = true, .repeats = true},
+    {.name = "adoption in full", .capacity = CONNECTIONS, .older = true, .adopt_full = true},
+    {.name = "silence", .capacity = CONNECTIONS, .older = true, .repeats = true, .silence = true},
+    {.name = "zeroing", .capacity = CONNECTIONS, .older = true, .silence = true, .zeroing = true},
+    {.name = "no stamps", .capacity = CONNECTIONS, .older = true, .unstamped = true, .silence = true},
+    {.name = "a table of 30", .capacity = 30, .older = true, .adopt_full = true, .repeats = true},
+    {.name = "a table of 3", .capacity = 3, .repeats = true},
+};
+
+struct counters {
+    uint64_t packets[2], octets[2];
+};
+
+enum life { ALIVE, DYING, DEAD }; /* DYING: its DESTROY waits to be sent */
+
+struct connection {
+    enum life life;
+    bool silent;              /* the kernel never sends its DESTROY */
+    bool told;                /* the tracker had its DESTROY */
+    bool frozen;              /* set to 0, and no dump has shown that yet */
+    uint64_t start_ns;        /* wall clock */
+    struct counters past;     /* what had been counted whenever the counters were set to 0 */
+    struct counters now;      /* the kernel's counters */
+    struct counters shown;    /* past and now, in the last row that the tracker had */
+    struct counters baseline; /* taken as reported */
+    struct counters sum;      /* of the reports */
+    bool is_shown, is_dropped;
+};
+
+static struct model {
+    const struct variant *variant;
+    struct connection connections[CONNECTIONS];
+    int born;
+    struct flow events[EVENTS]; /* the event socket */
+    unsigned event_in, event_out, repeats;
+    uint64_t now_ns;
+    struct tracker *tracker;
+    struct stats stats;
+    struct flow_ring *notes, *questions;
+    struct counters rows[NOTES]; /* past and now, of the rows in the ring of notes */
+    unsigned row_in, row_out;
+    enum { RESTING, BEGINNING, DUMPING, ASKING } phase; /* of the dump thread */
+    unsigned dump_left;                                 /* connections to go */
+    uint32_t dump;
+    uint64_t dump_ns;
+    bool calm;    /* dumps show everything, nobody is born */
+    bool adopted; /* the tracker has had a complete dump */
+    bool emptied; /* the event socket was read empty since the last note */
+    int mood[5];  /* how likely each part is to do something */
+} model;
+
+static bool one_in(int n)
+{
+    return rand() % n == 0;
+}
+
+static void add(struct counters *sum, const struct counters *more)
+{
+    for (int direction = 0; direction < 2; direction++) {
+        sum->packets[direction] += more->packets[direction];
+        sum->octets[direction] += more->octets[direction];
+    }
+}
+
+static bool are_equal(const struct counters *a, const struct counters *b)
+{
+    return a->packets[0] == b->packets[0] && a->packets[1] == b->packets[1] && a->octets[0] == b->octets[0] &&
+           a->octets[1] == b->octets[1];
+}
+
+static struct counters total(const struct connection *connection)
+{
+    struct counters sum = connection->past;
+    add(&sum, &connection->now);
+    return sum;
+}
+
+static void take_report(void *context, const struct flow *flow)
+{
+    ck_assert_ptr_eq(context, &model);
+    const struct counters more = {{flow->packets[0], flow->packets[1]}, {flow->octets[0], flow->octets[1]}};
+    add(&model.connections[flow->id].sum, &more);
+}
+
+static struct flow flow_of(const struct connection *connection)
+{
+    const struct counters *now = &connection->now;
+    struct flow flow = {.family = AF_INET,
+                        .protocol = IPPROTO_TCP,
+                        .id = (uint32_t)(connection - model.connections),
+                        .has = FLOW_HAS_COUNTERS,
+                        .packets = {now->packets[0], now->packets[1]},
+                        .octets = {now->octets[0], now->octets[1]}};
+    if (!model.variant->unstamped) {
+        flow.has |= FLOW_HAS_START;
+        flow.start_ns = connection->start_ns;
+    }
+    return flow;
+}
+
+/* The kernel. */
+
+static void send_destroy(struct connection *connection)
+{
+    struct flow flow = flow_of(connection);
+    flow.stop_ns = model.now_ns;
+    if (model.variant->unstamped)
+        flow.start_ns = flow.stop_ns; /* as ct_events does */
+    else
+        flow.has |= FLOW_HAS_STOP;
+    ck_assert_uint_lt(model.event_in, EVENTS);
+    model.events[model.event_in++] = flow;
+    connection->life = DEAD;
+}
+
+static void grow(struct connection *connection)
+{
+    for (int direction = 0; direction < 2 && !connection->frozen; direction++) {
+        uint64_t packets = (uint64_t)rand() % 4;
+        connection->now.packets[direction] += packets;
+        connection->now.octets[direction] += packets * (40 + (uint64_t)rand() % 1400);
+    }
+}
+
+static void be_born(uint64_t start_ns)
+{
+    struct connection *connection = &model.connections[model.born++];
+    *connection = (struct connection){
+        .life = ALIVE, .start_ns = start_ns, .silent = model.variant->silence && one_in(4)};
+    grow(connection);
+}
+
+/* Only what a dump has shown: what is counted between a dump and this is lost, and not by us. */
+static void set_to_0(struct connection *connection)
+{
+    const struct counters now = total(connection);
+    if (!connection->is_shown || !are_equal(&connection->shown, &now))
+        return;
+    connection->past = now;
+    connection->now = (struct counters){0};
+    connection->frozen = true; /* what counts up to where it was before the next dump cannot be seen */
+}
+
+static void die(struct connection *connection)
+{
+    if (connection->silent)
+        connection->life = DEAD;
+    else if (one_in(3))
+        connection->life = DYING;
+    else
+        send_destroy(connection);
+}
+
+static void live(void)
+{
+    if (!model.calm && model.born < CONNECTIONS && one_in(40))
+        be_born(model.now_ns);
+    if (model.born == 0)
+        return;
+    bool is_lively = model.born > LIVELY && !model.calm && !one_in(4);
+    int lively = model.born - 1 - rand() % LIVELY;
+    struct connection *connection = &model.connections[is_lively ? lively : rand() % model.born];
+    if (connection->life == ALIVE && one_in(model.calm ? 2 : 30))
+        die(connection);
+    else if (connection->life == ALIVE && model.variant->zeroing && one_in(3))
+        set_to_0(connection);
+    else if (connection->life == ALIVE)
+        grow(connection);
+    else if (connection->life == DYING && one_in(4))
+        send_destroy(connection);
+    if (model.variant->repeats && model.event_in > 0 && one_in(100)) {
+        const struct flow again = model.events[rand() % (int)model.event_in];
+        model.events[model.event_in++] = again;
+        model.repeats++;
+    }
+}
+
+/* The dump thread, as in ct_dump.c. */
+
+static void put_note(enum flow_note_kind kind, const struct flow *flow)
+{
+    flow_ring_put(model.notes, &(struct flow_note){.kind = kind, .dump = model.dump, .flow = *flow});
+}
+
+static void show(const struct connection *connection)
+{
+    struct flow row = flow_of(connection);
+    row.stop_ns = model.dump_ns;
+    if (!tracker_wants_row(TIMEOUT_NS, BEGAN_NS, &row, model.dump_ns))
+        return;
+    if (!model.calm && one_in(50))
+        return; /* overlooked */
+    model.rows[model.row_in++ % NOTES] = total(connection);
+    put_note(FLOW_NOTE_ROW, &row);
+}
+
+static void show_next(void)
+{
+    while (model.dump_left > 0 && model.connections[model.dump_left - 1].life != ALIVE)
+        model.dump_left--;
+    if (model.dump_left == 0) {
+        bool broken = !model.calm && one_in(10);
+        put_note(broken ? FLOW_NOTE_DUMP_BROKEN : FLOW_NOTE_DUMP_END, &(struct flow){0});
+        model.phase = ASKING;
+        return;
+    }
+    show(&model.connections[model.dump_left - 1]);
+    model.dump_left -= !one_in(10); /* or once more */
+}
+
+static void answer(void)
+{
+    const struct flow_note *question = flow_ring_peek(model.questions);
+    if (!question)
+        return;
+    if (question->kind == FLOW_NOTE_DUMP_END)
+        model.phase = RESTING;
+    else if (model.connections[question->flow.id].life == DEAD)
+        put_note(FLOW_NOTE_GONE, &question->flow);
+    flow_ring_take(model.questions);
+}
+
+static void dump(void)
+{
+    if (flow_ring_room(model.notes) == 0)
+        return;
+    switch (model.phase) {
+    case RESTING:
+        model.dump++;
+        model.dump_ns = model.now_ns;
+        put_note(FLOW_NOTE_DUMP_BEGIN, &(struct flow){.stop_ns = model.dump_ns});
+        model.phase = BEGINNING;
+        break;
+    case BEGINNING:
+        if (flow_ring_is_drained(model.notes))
+            model.phase = DUMPING;
+        model.dump_left = (unsigned)model.born;
+        break;
+    case DUMPING:
+        show_next();
+        break;
+    case ASKING:
+        answer();
+        break;
+    }
+}
+
+/* The worker. */
+
+static bool is_baseline(const struct connection *connection)
+{
+    bool may_be_older = model.variant->unstamped || connection->start_ns < BEGAN_NS;
+    return may_be_older && !model.adopted && !model.variant->adopt_full;
+}
+
+static void feed_event(void)
+{
+    if (model.event_out == model.event_in) {
+        model.event_in = model.event_out = 0;
+        model.emptied = true;
+        return;
+    }
+    const struct flow *flow = &model.events[model.event_out++];
+    struct connection *connection = &model.connections[flow->id];
+    if (!connection->told && !connection->is_shown && !model.variant->unstamped)
+        connection->is_dropped = is_baseline(connection);
+    connection->told = true;
+    tracker_destroyed(model.tracker, flow);
+}
+
+static void feed_row(struct connection *connection)
+{
+    const struct counters row = model.rows[model.row_out++ % NOTES];
+    if (connection->told)
+        return;
+    if (!connection->is_shown && is_baseline(connection))
+        connection->baseline = row;
+    connection->is_shown = true;
+    const struct counters now = total(connection);
+    if (connection->frozen && are_equal(&row, &now) && !are_equal(&connection->shown, &row))
+        ck_abort_msg("a frozen connection has grown");
+    connection->shown = row;
+}
+
+static void feed_note(void)
+{
+    const struct flow_note *note = flow_ring_peek(model.notes);
+    if (!note)
+        return;
+    struct connection *connection = &model.connections[note->flow.id];
+    if (note->kind == FLOW_NOTE_ROW) {
+        feed_row(connection);
+        if (connection->frozen && note->flow.packets[0] == 0 && note->flow.packets[1] == 0)
+            connection->frozen = false;
+    }
+    model.adopted |= note->kind == FLOW_NOTE_DUMP_END;
+    model.emptied = false;
+    tracker_note(model.tracker, note);
+    flow_ring_take(model.notes);
+}
+
+static void look(void)
+{
+    if (model.emptied)
+        tracker_look(model.tracker, model.questions, 1 + (uint32_t)rand() % 50);
+}
+
+static void step(void)
+{
+    static void (*const parts[])(void) = {live, dump, feed_event, feed_note, look};
+    for (int i = 0; i < 5; i++)
+        if (rand() % 100 < model.mood[i])
+            parts[i]();
+    model.now_ns += STEP_NS;
+}
+
+static void change_mood(void)
+{
+    for (int i = 0; i < 5; i++)
+        model.mood[i] = one_in(4) ? 1 : rand() % 100;
+}
+
+static void set_up(const struct variant *variant)
+{
+    const struct tracker_config config = {.capacity = variant->capacity,
+                                          .active_timeout_ns = TIMEOUT_NS,
+                                          .began_ns = BEGAN_NS,
+                                          .adopt_full = variant->adopt_full,
+                                          .stats = &model.stats};
+    model.variant = variant;
+    model.now_ns = BEGAN_NS;
+    ck_assert_int_eq(tracker_open(&model.tracker, &config, take_report, &model), 0);
+    ck_assert_int_eq(flow_ring_open(&model.notes, NOTES), 0);
+    ck_assert_int_eq(flow_ring_open(&model.questions, QUESTIONS), 0);
+    for (int i = 0; i < OLDER && variant->older; i++)
+        be_born(BEGAN_NS - (uint64_t)(1 + rand() % 1000) * NS_PER_S);
+}
+
+static void tear_down(void)
+{
+    tracker_close(model.tracker);
+    flow_ring_close(model.notes);
+    flow_ring_close(model.questions);
+}
+
+static unsigned count_living(void)
+{
+    unsigned living = 0;
+    for (int i = 0; i < model.born; i++)
+        living += model.connections[i].life != DEAD;
+    return living;
+}
+
+/* Everybody dies, and dumps go on until everything is known. */
+static void calm_down(void)
+{
+    model.calm = true;
+    for (int i = 0; i < 5; i++)
+        model.mood[i] = 90;
+    while (count_living() > 0)
+        for (int i = 0; i < CONNECTIONS; i++)
+            step();
+    for (uint32_t last = model.dump + 3; model.dump < last || model.event_out < model.event_in;)
+        step();
+}
+
+static void expect_sums(int seed)
+{
+    static const struct counters nothing;
+    unsigned gone = 0;
+    for (int i = 0; i < model.born; i++) {
+        const struct connection *connection = &model.connections[i];
+        struct counters expected = connection->silent ? connection->shown : total(connection);
+        if (connection->is_dropped)
+            expected = nothing;
+        struct counters sum = connection->baseline;
+        add(&sum, &connection->sum);
+        gone += connection->silent && connection->is_shown;
+        ck_assert_msg(are_equal(&sum, &expected),
+                      "%s, seed %d: %s connection %d was reported with %" PRIu64 " packets and %" PRIu64
+                      " octets instead of %" PRIu64 " and %" PRIu64,
+                      model.variant->name, seed, connection->silent ? "silent" : "told", i, sum.packets[0],
+                      sum.octets[0], expected.packets[0], expected.octets[0]);
+    }
+    ck_assert_uint_eq(model.stats.gone, gone);
+    ck_assert_uint_eq(model.stats.repeated, model.repeats);
+    ck_assert_int_eq(model.stats.table_full > 0, model.variant->capacity < OLDER);
+}
+
+START_TEST(reports_add_up)
+{
+    srand((unsigned)_i);
+    set_up(&variants[_i / SEEDS]);
+    for (int i = 0; i < MOODS * MOOD_STEPS; i++) {
+        if (i % MOOD_STEPS == 0)
+            change_mood();
+        step();
+    }
+    calm_down();
+    expect_sums(_i);
+    tear_down();
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("model");
+    tcase_set_timeout(tcase, 120);
+    tcase_add_loop_test(tcase, reports_add_up, 0, SEEDS * (int)(sizeof(variants) / sizeof(variants[0])));
+    Suite *suite = suite_create("tracker");
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
