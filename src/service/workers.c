@@ -104,7 +104,7 @@ static int open_worker(struct worker *worker, const struct options *options, uin
                                             .mark = options->mark,
                                             .share = {.index = worker->index, .count = all->count},
                                             .stats = &worker->stats};
-    const struct tracker_config tracker = {.capacity = options->table_size / all->count,
+    const struct tracker_config tracker = {.capacity = (options->table_size + all->count - 1) / all->count,
                                            .active_timeout_ns = options->active_timeout_s * NS_PER_S,
                                            .began_ns = began_ns,
                                            .adopt_full = options->adopt == ADOPT_FULL,
@@ -306,7 +306,7 @@ static enum pace turn(struct worker *worker)
     unsigned drained = ct_events_drain(worker->events, limit, to_tracker, worker);
     bool more = limit == 0;
     if (drained < limit)
-        more |= tracker_look(worker->tracker, worker->questions, LOOK_LIMIT);
+        more |= tracker_look(worker->tracker, worker->questions, room(worker, LOOK_LIMIT));
     more |= take_notes(worker);
     ct_events_run(worker->events, instant_now());
     see_losses(worker);
