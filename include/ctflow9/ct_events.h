@@ -44,8 +44,8 @@ void ct_events_close(struct ct_events *events); /* NULL is fine */
 /*
  * Reads and decodes what has arrived, at most limit messages, and hands every flow on. Never blocks,
  * allocates or logs per event. Returns the number of messages read: less than limit means that the socket is
- * empty. A flow without a stop stamp, or with one of the future (the clock was set back), ends at the wall
- * clock's time of its reading; one without a start stamp starts at its stop.
+ * empty. A flow without a stop stamp ends at the wall clock's time of its reading; one without a start stamp
+ * starts at its stop.
  */
 unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_handler *handler, void *context);
 

@@ -116,7 +116,7 @@ void ct_events_close(struct ct_events *events)
 
 static void set_stamps(struct flow *flow, uint64_t now_ns)
 {
-    if (!flow_has(flow, FLOW_HAS_STOP) || flow->stop_ns > now_ns)
+    if (!flow_has(flow, FLOW_HAS_STOP))
         flow->stop_ns = now_ns;
     if (!flow_has(flow, FLOW_HAS_START))
         flow->start_ns = flow->stop_ns;
