@@ -89,8 +89,10 @@ class Long(unittest.TestCase):
                 for before, after in zip(spans, spans[1:]):
                     self.assertGreaterEqual(after[START_MS], before[STOP_MS])
                     self.assertEqual(before[END_REASON], ACTIVE_TIMEOUT)
-                self.assertEqual(spans[-1][END_REASON], FORCED)
-                self.assertEqual(spans[-1][STOP_MS], record.last_ms)
+                # When the last part was just before the end, there is nothing left for the end to report.
+                self.assertIn(spans[-1][END_REASON], (FORCED, ACTIVE_TIMEOUT))
+                if spans[-1][END_REASON] == FORCED:
+                    self.assertEqual(spans[-1][STOP_MS], record.last_ms)
 
     def parts_add_up(self, *options):
         with Lab() as lab:
