@@ -408,9 +408,8 @@ static TCase *all_tests(const char *name, SFun setup)
 int main(void)
 {
     Suite *suite = suite_create("input");
-    enum rx_kind uring = RX_URING;
     suite_add_tcase(suite, all_tests("recvmmsg", use_recvmmsg));
-    if (rx_choose(&uring) == 0) /* what this machine lacks is not tested, and said so */
+    if (lab_has_uring())
         suite_add_tcase(suite, all_tests("uring", use_uring));
     return lab_run(suite);
 }

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ctflow9 running in the lab."""
 
+import os
 import re
 import signal
 
 from lab import BINARY, Process, wait_until
+
+# How each ctflow9 receives, unless a test says otherwise.
+RX = os.environ.get("CTFLOW9_RX", "auto")
 
 
 class Ctflow9(Process):
@@ -13,7 +17,7 @@ class Ctflow9(Process):
     def __init__(self, lab, *options, namespace=None, within=(), stdout=None):
         workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
         listeners = lab.router.listeners()
-        command = (namespace or lab.router).command(*within, BINARY, *options)
+        command = (namespace or lab.router).command(*within, BINARY, "--rx", RX, *options)
         super().__init__(lab, "ctflow9", command, stdout)
 
         def listening():

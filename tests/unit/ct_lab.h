@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/capability.h>
+#include <linux/io_uring.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <net/if.h>
@@ -147,6 +148,18 @@ static inline unsigned lab_count_lines(const char *text)
     for (; *text != '\0'; text++)
         lines += *text == '\n';
     return lines;
+}
+
+/* Whether receiving through io_uring can be tested; says so when this machine does not have it. */
+static inline bool lab_has_uring(void)
+{
+    struct io_uring_params parameters = {0};
+    int fd = CTFLOW9_URING ? (int)syscall(SYS_io_uring_setup, 1, &parameters) : -1;
+    if (fd >= 0)
+        close(fd);
+    else if (CTFLOW9_URING)
+        perror("not tested, io_uring");
+    return fd >= 0;
 }
 
 static inline int lab_run(Suite *suite)
