@@ -162,6 +162,21 @@ START_TEST(merging_outlives_the_epoch)
 }
 END_TEST
 
+/* A clock that was set back after the flows ended. */
+START_TEST(last_is_never_behind_the_header)
+{
+    open_merging(OPTIONS_KEY_PROTO, 32);
+    packet_begin(packet, now);
+    struct flow flow = udp_flow();
+    packet_add(packet, &flow);
+    now.wall_ns -= 3600 * NS_PER_S;
+    packet_begin(packet, now);
+    packet_flush(packet, now);
+    const struct datagram *datagram = &sink.datagrams[0];
+    ck_assert_uint_le(get(record_of(datagram, 0, 48) + 40, 4), uptime_of(datagram));
+}
+END_TEST
+
 /* The templates of shapes that cannot come are left out. */
 START_TEST(only_possible_templates_are_announced)
 {
@@ -198,6 +213,7 @@ int main(void)
     tcase_add_test(tests, merged_icmp_has_its_type_with_dport_only);
     tcase_add_test(tests, optional_elements_are_keys);
     tcase_add_test(tests, merging_outlives_the_epoch);
+    tcase_add_test(tests, last_is_never_behind_the_header);
     tcase_add_loop_test(tests, only_possible_templates_are_announced, 0, 4);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
