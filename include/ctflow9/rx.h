@@ -36,8 +36,8 @@ int rx_choose(enum rx_kind *kind);
 
 /*
  * kind is what rx_choose() came to; RX_AUTO is recvmmsg here. fd stays the caller's, and should have
- * NETLINK_NO_ENOBUFS set: otherwise an overrun is reported as -ENOBUFS by recvmmsg and not at all by
- * io_uring; netlink_socket_drops() tells it either way. The socket is readable while something waits, except
+ * NETLINK_NO_ENOBUFS set: otherwise an overrun is reported as -ENOBUFS, by io_uring not
+ * always; netlink_socket_drops() tells it for certain. The socket is readable while something waits, except
  * for what is left by a limit. All memory is taken here. 0 or -errno.
  */
 int rx_open(struct rx **rx, int fd, enum rx_kind kind);

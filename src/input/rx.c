@@ -58,9 +58,9 @@ int rx_choose(enum rx_kind *kind)
         return error;
     }
     /*
-     * The ring is the first choice because it is the cheaper one, for reader and kernel together. CPU of a
-     * process that drains 100,000 events every millisecond and throws them away, median of 9 runs in turn on
-     * Linux 6.18: recvmmsg 589 ns an event, the ring 526 ns.
+     * The ring is the first choice because it is the cheaper one, and events come no slower. CPU of a process
+     * that drains 100,000 events every millisecond and throws them away, medians of 9 runs in turn on Linux
+     * 6.18: recvmmsg 589 ns an event, the ring 526 ns. All of ctflow9, likewise: 755 and 705 ns.
      */
     if (error && error != -EOPNOTSUPP) /* who built it without knows */
         log_info("receiving with recvmmsg instead of io_uring: %s", reason(error));

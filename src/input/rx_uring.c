@@ -159,12 +159,12 @@ static bool has_work(const struct uring_rx *own)
 /* Has the kernel receive. */
 static int work(struct uring_rx *own)
 {
-    int error = own->enabled
-                    ? 0
-                    : io_uring_register((unsigned)own->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
-    if (error)
-        return error;
-    own->enabled = true;
+    if (!own->enabled) {
+        int error = io_uring_register((unsigned)own->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+        if (error)
+            return error;
+        own->enabled = true;
+    }
     if (!own->armed)
         begin(own);
     int submitted = io_uring_submit_and_get_events(&own->ring);
