@@ -23,7 +23,7 @@ enum { RECENT_CAPACITY_MIN = 64 };
 
 /*
  * Remembers the last capacity connections, a power of two from RECENT_CAPACITY_MIN on, 17 octets each. All
- * memory is taken here, and touched as it fills. 0 or -ENOMEM.
+ * memory is taken here, resident memory too, for it fills within seconds anyway. 0 or -ENOMEM.
  */
 int recent_open(struct recent **recent, size_t capacity);
 void recent_close(struct recent *recent); /* NULL is fine */
