@@ -68,3 +68,10 @@ void tracker_note(struct tracker *tracker, const struct flow_note *note);
  * Returns whether there is more to look at.
  */
 bool tracker_look(struct tracker *tracker, struct flow_ring *questions, uint32_t budget);
+
+/*
+ * At the end, again and again until it returns false: reports what is known of connections that last and was
+ * not reported yet, flowEndReason 2. Looks at budget entries at most, and reports as many at most. Nothing
+ * else may follow.
+ */
+bool tracker_finish(struct tracker *tracker, uint32_t budget);

@@ -32,6 +32,7 @@ struct tracker {
     bool adopt_overflow;     /* but some of it found no room */
     bool looking;            /* entries are to be looked at since the dump ended */
     bool complete;           /* and what it did not show is missing */
+    bool finishing;          /* tracker_finish() goes through the entries */
     uint32_t look_slot;
     uint32_t missed_count;
     struct tracked *missed[MISSED_MAX]; /* entries that were MISSED; they may have changed since */
@@ -341,4 +342,21 @@ bool tracker_look(struct tracker *tracker, struct flow_ring *questions, uint32_t
     flow_ring_put(questions, &(struct flow_note){.kind = FLOW_NOTE_DUMP_END, .dump = tracker->dump});
     tracker->looking = false;
     return false;
+}
+
+bool tracker_finish(struct tracker *tracker, uint32_t budget)
+{
+    if (!tracker->finishing)
+        tracker->look_slot = 0;
+    tracker->finishing = true;
+    uint32_t slots = flow_table_slots(tracker->table);
+    for (; budget > 0 && tracker->look_slot < slots; budget--, tracker->look_slot++) {
+        struct tracked *tracked = flow_table_at(tracker->table, tracker->look_slot);
+        if (!tracked || (tracked->state != TRACKED_LIVE && tracked->state != TRACKED_MISSED))
+            continue;
+        struct flow part = rest_of(tracked);
+        part.end_reason = FLOW_END_ACTIVE_TIMEOUT;
+        report_part(tracker, tracked, &part);
+    }
+    return tracker->look_slot < slots;
 }

@@ -328,7 +328,8 @@ static bool handle_signals(struct workers *workers)
     return atomic_load_explicit(&workers->error, memory_order_relaxed) == 0;
 }
 
-/* Hears no more, and hands on what the kernel has already sent. */
+/* Hears no more, and hands on what the kernel has already sent, and what is known of connections that last.
+ */
 static void finish_worker(struct worker *worker)
 {
     ct_events_stop(worker->events);
@@ -338,6 +339,8 @@ static void finish_worker(struct worker *worker)
         drained = ct_events_drain(worker->events, limit, to_tracker, worker);
         export(worker);
     } while (drained > 0 || limit == 0);
+    while (tracker_finish(worker->tracker, room(worker, LOOK_LIMIT)))
+        export(worker);
     ct_events_run(worker->events, instant_now());
 }
 

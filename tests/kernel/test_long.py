@@ -173,6 +173,20 @@ class Long(unittest.TestCase):
             exporter.finish()
             self.check(lab, port, flows, least_parts=2)
 
+    def test_the_end_tells_what_is_known(self):
+        """What the last look at the table showed, and was not reported yet, is not kept."""
+        with Lab() as lab:
+            talk = Talk(lab)
+            for _ in range(5):
+                talk.turn()
+            port = Port(lab.collector, 2057)
+            exporter = Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "3600", "--adopt", "full")
+            wait_until(lambda: exporter.ask()["adopted"] == len(TARGETS), "connections are adopted")
+            self.assertEqual(exporter.finish()["records"], 2 * len(TARGETS))
+            wait_until(lambda: len(port.records()) == 2 * len(TARGETS), "the records arrive")
+            self.assertEqual({totals(spans)[0] for spans in parts_of(port).values()}, {5})
+            self.assertEqual({record[END_REASON] for record in port.records()}, {ACTIVE_TIMEOUT})
+
     def test_end_without_an_event(self):
         """Entries made while events were off never tell of their end: they are noticed missing, and closed."""
         with Lab() as lab:

@@ -297,6 +297,31 @@ START_TEST(without_active_timeout_everything_passes_through)
 }
 END_TEST
 
+START_TEST(the_end_tells_what_is_known)
+{
+    start(10);
+    begin(100);
+    row(flow_of(1, 0, 50)); /* reported up to here */
+    row(flow_of(2, 0, 60));
+    row(flow_of(3, 30, 70));
+    end(FLOW_NOTE_DUMP_END);
+    expect(1, 50, 0, 100, FLOW_END_ACTIVE_TIMEOUT);
+    expect(2, 60, 0, 100, FLOW_END_ACTIVE_TIMEOUT);
+    expect(3, 70, 30, 100, FLOW_END_ACTIVE_TIMEOUT);
+    begin(115);
+    row(flow_of(1, 0, 51));
+    row(flow_of(2, 0, 60));
+    row(flow_of(3, 30, 72));
+    end(FLOW_NOTE_DUMP_END);
+    destroyed(flow_of(3, 30, 73), 116);
+    expect(3, 3, 100, 116, FLOW_END_IDLE_TIMEOUT);
+    while (tracker_finish(tracker, 1))
+        ck_assert_uint_le(report_count - report_next, 1);
+    expect(1, 1, 100, 115, FLOW_END_ACTIVE_TIMEOUT);
+    expect_nothing();
+}
+END_TEST
+
 START_TEST(wants_rows_that_it_can_use)
 {
     const uint64_t timeout_ns = TIMEOUT_S * NS_PER_S;
@@ -337,6 +362,7 @@ int main(void)
     tcase_add_test(tcase, counters_set_to_0_lose_nothing);
     tcase_add_test(tcase, follows_a_clock_that_is_set_back);
     tcase_add_test(tcase, without_active_timeout_everything_passes_through);
+    tcase_add_test(tcase, the_end_tells_what_is_known);
     tcase_add_test(tcase, wants_rows_that_it_can_use);
     return run(tcase);
 }
