@@ -28,6 +28,8 @@ enum { RECENT_CAPACITY_MIN = 64 };
 int recent_open(struct recent **recent, size_t capacity);
 void recent_close(struct recent *recent); /* NULL is fine */
 
-/* Whether the connection, known by its hash and by the kernel's stamp of its end, was seen lately; now it
- * was. */
-bool recent_seen(struct recent *recent, uint64_t stop_ns, uint64_t hash);
+/*
+ * Whether the connection, known by the kernel's stamp of its end and by a number whose upper half is well
+ * spread, was seen lately; now it was.
+ */
+bool recent_seen(struct recent *recent, uint64_t stop_ns, uint64_t number);

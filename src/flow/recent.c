@@ -12,7 +12,7 @@ enum { WAYS = 8, LOG_PER_LATE = RECENT_CAPACITY_MIN / WAYS };
 /* One event of the log. */
 struct event {
     uint64_t stop_ns;
-    uint64_t hash;
+    uint64_t number;
 };
 
 /*
@@ -25,7 +25,7 @@ struct recent {
     size_t log_end;    /* events ever put into the log */
     struct event *log; /* by stop time; the oldest are overwritten */
     size_t line_mask;
-    uint64_t (*lines)[WAYS]; /* hashes, the last seen first; 0 = none */
+    uint64_t (*lines)[WAYS]; /* numbers, the last seen first; 0 = none */
 };
 
 static void *map(size_t octets)
@@ -85,7 +85,7 @@ static bool is_later_than_all(const struct recent *recent, uint64_t stop_ns)
 }
 
 /* A repeat is mostly near the end: the search goes back from there, in steps that double. */
-static bool is_in_log(const struct recent *recent, uint64_t stop_ns, uint64_t hash)
+static bool is_in_log(const struct recent *recent, uint64_t stop_ns, uint64_t number)
 {
     size_t oldest = recent->log_end <= recent->log_mask ? 0 : recent->log_end - recent->log_mask - 1;
     size_t low = recent->log_end, high = low; /* behind high, all are later */
@@ -102,13 +102,13 @@ static bool is_in_log(const struct recent *recent, uint64_t stop_ns, uint64_t ha
         else
             high = middle;
     }
-    return low < recent->log_end && at(recent, low)->stop_ns == stop_ns && at(recent, low)->hash == hash;
+    return low < recent->log_end && at(recent, low)->stop_ns == stop_ns && at(recent, low)->number == number;
 }
 
-static bool is_in_lines(struct recent *recent, uint64_t hash)
+static bool is_in_lines(struct recent *recent, uint64_t number)
 {
-    uint64_t *line = recent->lines[hash >> 32 & recent->line_mask];
-    uint64_t mark = hash | 1; /* never 0 */
+    uint64_t *line = recent->lines[number >> 32 & recent->line_mask];
+    uint64_t mark = number | 1; /* never 0 */
     int way = 0;
     while (way < WAYS && line[way] != mark)
         way++;
@@ -118,11 +118,12 @@ static bool is_in_lines(struct recent *recent, uint64_t hash)
     return seen;
 }
 
-bool recent_seen(struct recent *recent, uint64_t stop_ns, uint64_t hash)
+bool recent_seen(struct recent *recent, uint64_t stop_ns, uint64_t number)
 {
     if (is_later_than_all(recent, stop_ns)) {
-        recent->log[recent->log_end++ & recent->log_mask] = (struct event){.stop_ns = stop_ns, .hash = hash};
+        recent->log[recent->log_end++ & recent->log_mask] =
+            (struct event){.stop_ns = stop_ns, .number = number};
         return false;
     }
-    return is_in_log(recent, stop_ns, hash) || is_in_lines(recent, hash);
+    return is_in_log(recent, stop_ns, number) || is_in_lines(recent, number);
 }

@@ -146,11 +146,12 @@ static bool may_have_row(const struct tracker *tracker, const struct flow *flow)
 }
 
 /* A connection that is not in the table has ended. */
-static void end_unknown(struct tracker *tracker, const struct flow *flow, uint64_t hash)
+static void end_unknown(struct tracker *tracker, const struct flow *flow)
 {
     /* No place gets free while a dump is under way: when there is none for this, there is none for the row.
      */
-    struct tracked *dead = may_have_row(tracker, flow) ? flow_table_add(tracker->table, flow, hash) : NULL;
+    struct tracked *dead =
+        may_have_row(tracker, flow) ? flow_table_add(tracker->table, flow, flow_hash(flow)) : NULL;
     if (dead)
         dead->state = TRACKED_DEAD;
     /* How much of it was counted before us is not known. */
@@ -184,21 +185,29 @@ static bool may_be_known(const struct tracker *tracker, const struct flow *flow)
                              flow->stop_ns);
 }
 
+/* A connection has its DESTROY just once; together with its time this number tells it from any other. */
+static bool is_repeat(struct tracker *tracker, const struct flow *flow)
+{
+    return recent_seen(tracker->recent, flow->stop_ns, flow->start_ns ^ (uint64_t)flow->id << 32);
+}
+
 void tracker_destroyed(struct tracker *tracker, const struct flow *flow)
 {
-    uint64_t hash = flow_hash(flow);
     bool is_stamped = flow_has(flow, FLOW_HAS_START | FLOW_HAS_STOP);
-    bool is_repeated = is_stamped && recent_seen(tracker->recent, flow->stop_ns, hash);
-    struct tracked *tracked =
-        is_repeated || !may_be_known(tracker, flow) ? NULL : flow_table_find(tracker->table, flow, hash);
-    if (tracked && tracked->state != TRACKED_DEAD)
-        end_known(tracker, tracked, flow);
-    else if (is_repeated || (tracked && is_stamped))
+    if (is_stamped && is_repeat(tracker, flow)) {
         stats_count(&tracker->config.stats->repeated, 1);
-    else if (tracked)
-        tracker->report(tracker->context, flow); /* another one, as far as can be told */
+        return;
+    }
+    struct tracked *tracked =
+        may_be_known(tracker, flow) ? flow_table_find(tracker->table, flow, flow_hash(flow)) : NULL;
+    if (!tracked)
+        end_unknown(tracker, flow);
+    else if (tracked->state != TRACKED_DEAD)
+        end_known(tracker, tracked, flow);
+    else if (is_stamped)
+        stats_count(&tracker->config.stats->repeated, 1);
     else
-        end_unknown(tracker, flow, hash);
+        tracker->report(tracker->context, flow); /* another one, as far as can be told */
 }
 
 static struct tracked *add(struct tracker *tracker, const struct flow *row, uint64_t hash)
