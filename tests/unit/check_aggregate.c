@@ -363,7 +363,7 @@ START_TEST(memory_is_touched_as_far_as_it_fills)
         aggregate_flush(aggregate);
     }
     ck_assert_uint_eq(left_count, AT_A_TIME);
-    ck_assert_int_lt(resident_octets() - before, 1 << 20);
+    ck_assert_int_lt(resident_octets() - before, 4 << 20); /* all would be 22 MiB */
 }
 END_TEST
 

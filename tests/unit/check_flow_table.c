@@ -229,8 +229,9 @@ START_TEST(touches_memory_only_as_it_fills)
             flow_table_remove(table, find(table, i - FLOWS));
     }
     ck_assert_uint_eq(flow_table_slots(table), FLOWS + 1);
-    /* The links to the chains are touched here and there: all of their 16 MiB at most. */
-    ck_assert_int_lt(resident_kib() - before_kib, 20 << 10);
+    /* All slots would be 864 MiB. The links to the chains are touched here and there: all of their 16 MiB at
+     * most, which ThreadSanitizer shadows by four times as much. */
+    ck_assert_int_lt(resident_kib() - before_kib, 100 << 10);
     flow_table_close(table);
 }
 END_TEST

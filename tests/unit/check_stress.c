@@ -50,9 +50,11 @@ struct sums {
     uint64_t packets[2], octets[2];
 };
 
+enum kind { SHORT, LONG, OLD, SILENT };
+
 struct connection {
     enum { FREE, ALIVE, SENT, DYING } state; /* SENT: told, but still in the table */
-    enum { SHORT, LONG, OLD, SILENT } kind;
+    enum kind kind;
     struct flow flow;
     bool frozen; /* SILENT: has its last counters, since frozen_ns */
     uint64_t frozen_ns;
@@ -126,7 +128,7 @@ static void grow(struct connection *connection)
     }
 }
 
-static void be_born(unsigned slot, int kind, uint64_t start_ns)
+static void be_born(unsigned slot, enum kind kind, uint64_t start_ns)
 {
     struct connection *connection = &kernel.slots[slot];
     *connection = (struct connection){.state = ALIVE,
@@ -247,7 +249,7 @@ struct message {
 
 int ct_decode(const struct nlmsghdr *message, struct flow *flow)
 {
-    *flow = ((const struct message *)message)->flow;
+    *flow = ((const struct message *)(const void *)message)->flow;
     return 0;
 }
 
@@ -429,7 +431,7 @@ static uint64_t total(size_t counter)
 {
     uint64_t sum = 0;
     for (int i = 0; i < WORKERS; i++)
-        sum += *(_Atomic uint64_t *)((char *)&workers[i].stats + counter);
+        sum += *(const _Atomic uint64_t *)(const void *)((const char *)&workers[i].stats + counter);
     return sum;
 }
 
