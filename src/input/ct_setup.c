@@ -25,9 +25,13 @@ static const struct sysctl {
     const char *when_2; /* nf_conntrack_events alone knows 2 */
 } sysctls[] = {
     {"nf_conntrack_acct", "connections are reported without packets and octets", NULL},
-    {"nf_conntrack_timestamp", "a connection's end is when its event is read, and its start the same", NULL},
+    {"nf_conntrack_timestamp",
+     "a connection's end is when its event is read, and its start the same; and the parts of one that lasts "
+     "(--active-timeout) may not add up",
+     NULL},
     {"nf_conntrack_events", "the kernel tells of no connection, so nothing is reported",
-     "connections that began before ctflow9 are not reported when they end"},
+     "the end of connections that began before anybody listened is not told, and only noticed of those that "
+     "last"},
 };
 
 /* Starts connection tracking in a network namespace and changes nothing else. */

@@ -63,7 +63,7 @@ START_TEST(says_which_sysctl_is_off_and_what_to_type)
         ck_assert_str_eq(check(false, 0), "");
     }
     lab_set_sysctl("nf_conntrack_events", 2);
-    expect(check(false, 0), 1, "that began before ctflow9");
+    expect(check(false, 0), 1, "that began before anybody listened");
 }
 END_TEST
 
