@@ -12,7 +12,7 @@
 #include "ctflow9/tracker.h"
 
 /* Times are in seconds, since ctflow9 began to listen. */
-enum { TIMEOUT_S = 60, QUESTIONS = 4, MEMORY_DUMPS = 16 };
+enum { TIMEOUT_S = 60, QUESTIONS = 4, MEMORY_DUMPS = 16, MEMORY_TIMEOUTS = 4 };
 #define BEGAN_NS (1000000 * NS_PER_S)
 
 static struct stats stats;

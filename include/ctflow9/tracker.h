@@ -17,12 +17,14 @@
  *    part without packets is not reported.
  *  - A short connection passes through: it takes no place in the table.
  *  - One that began before ctflow9 is adopted by the first complete dump: what it carried before counts as
- *    reported (unless adopt_full). If it ends before that dump has shown it, nothing is reported.
+ *    reported (unless adopt_full). If it ends before that dump has shown it, nothing is reported. One that
+ *    had ended before ctflow9 began, and whose DESTROY the kernel had kept, is reported whole.
  *  - When the table is full a connection is not reported before its end, and its DESTROY carries everything.
  *  - Counters that another program set to 0 go on from there: nothing is lost or counted again.
  *  - A row that was read before a connection died and arrives after its DESTROY changes nothing: while a dump
  *    is under way every DESTROY of a connection that a row could report leaves a dead entry.
- *  - A DESTROY that comes again is dropped, counted.
+ *  - A DESTROY that comes again is dropped, counted, as long as no more than repeats_max others (1,048,576 at
+ *    most) came in between.
  *  - What a complete dump did not show is asked for (FLOW_NOTE_MISSING). The answer FLOW_NOTE_GONE means that
  *    its DESTROY has been sent or never will be: if it is not there when the event socket has been read
  *    empty, the connection is closed with what was last known. Its entry stays for a while, so that a DESTROY
@@ -35,6 +37,7 @@ struct tracker;
 
 struct tracker_config {
     uint32_t capacity;          /* connections in the table, at least 1 */
+    uint32_t repeats_max;       /* DESTROYs that may come again at once; 0 = not known */
     uint64_t active_timeout_ns; /* 0 = connections are reported at their end only; there are no dumps */
     uint64_t began_ns;          /* wall clock; when ctflow9 began to listen */
     bool adopt_full;

@@ -8,15 +8,14 @@
 #include "ctflow9/recent.h"
 
 enum {
-    GONE_MEMORY_DUMPS = 16, /* how long a connection that was closed without a DESTROY is remembered */
-    MISSED_MAX = 1024,      /* connections to be closed at once; the others are asked for again */
-    RECENT_PER_SLOT = 1,    /* at most; half of that at least */
-    RECENT_OCTETS = 17,
-    RECENT_MIN = 65536
+    GONE_MEMORY_DUMPS = 16,   /* how long a connection that was closed without a DESTROY is remembered, */
+    GONE_MEMORY_TIMEOUTS = 4, /* and no less than this: dumps may be hurried */
+    MISSED_MAX = 1024,        /* connections to be closed at once; the others are asked for again */
+    RECENT_MAX = 1 << 20,
+    RECENT_DEFAULT = 1 << 18 /* nf_conntrack_max on most machines */
 };
 
-_Static_assert(sizeof(struct tracked) + 2 * sizeof(uint32_t) + RECENT_PER_SLOT * RECENT_OCTETS <= 256,
-               "at most 256 octets a connection");
+_Static_assert(sizeof(struct tracked) + 2 * sizeof(uint32_t) <= 256, "at most 256 octets a connection");
 
 struct tracker {
     struct tracker_config config;
@@ -38,10 +37,12 @@ struct tracker {
     struct tracked *missed[MISSED_MAX]; /* entries that were MISSED; they may have changed since */
 };
 
-static size_t recent_capacity(uint32_t table_capacity)
+static size_t recent_capacity(uint32_t repeats_max)
 {
-    size_t capacity = RECENT_MIN;
-    while (capacity * 2 <= (size_t)table_capacity * RECENT_PER_SLOT)
+    size_t capacity = RECENT_CAPACITY_MIN;
+    if (repeats_max == 0)
+        repeats_max = RECENT_DEFAULT;
+    while (capacity < repeats_max && capacity < RECENT_MAX)
         capacity *= 2;
     return capacity;
 }
@@ -58,7 +59,7 @@ int tracker_open(struct tracker **tracker, const struct tracker_config *config, 
     new->adopted = config->active_timeout_ns == 0;
     int error = flow_table_open(&new->table, config->capacity);
     if (!error)
-        error = recent_open(&new->recent, recent_capacity(config->capacity));
+        error = recent_open(&new->recent, recent_capacity(config->repeats_max));
     if (error) {
         tracker_close(new);
         return error;
@@ -154,9 +155,10 @@ static void end_unknown(struct tracker *tracker, const struct flow *flow)
         may_have_row(tracker, flow) ? flow_table_add(tracker->table, flow, flow_hash(flow)) : NULL;
     if (dead)
         dead->state = TRACKED_DEAD;
-    /* How much of it was counted before us is not known. */
+    /* How much of it was counted before us is not known, unless the kernel had kept all of it for us. */
     bool dropped = !tracker->adopted && !tracker->adopt_overflow && !tracker->config.adopt_full &&
-                   began_before_us(tracker, flow) && flow_has(flow, FLOW_HAS_COUNTERS);
+                   began_before_us(tracker, flow) && flow->stop_ns >= tracker->config.began_ns &&
+                   flow_has(flow, FLOW_HAS_COUNTERS);
     if (dropped)
         stats_count(&tracker->config.stats->adopted, 1);
     else
@@ -315,13 +317,21 @@ void tracker_note(struct tracker *tracker, const struct flow_note *note)
     }
 }
 
+/* Of one that is gone: its DESTROY will not come any more. */
+static bool is_old(const struct tracker *tracker, const struct tracked *tracked)
+{
+    return tracker->dump - tracked->dump >= GONE_MEMORY_DUMPS &&
+           tracker->dump_ns - tracked->flow.stop_ns >=
+               GONE_MEMORY_TIMEOUTS * tracker->config.active_timeout_ns;
+}
+
 /* false when there is no room for the question. */
 static bool look_at(struct tracker *tracker, struct tracked *tracked, struct flow_ring *questions)
 {
     bool was_shown = tracked->dump == tracker->dump;
     bool is_missing = tracker->complete && tracked->state == TRACKED_LIVE && !was_shown;
-    bool is_over = tracked->state == TRACKED_DEAD ||
-                   (tracked->state == TRACKED_GONE && tracker->dump - tracked->dump >= GONE_MEMORY_DUMPS);
+    bool is_over =
+        tracked->state == TRACKED_DEAD || (tracked->state == TRACKED_GONE && is_old(tracker, tracked));
     if (is_over)
         flow_table_remove(tracker->table, tracked);
     if (!is_missing)

@@ -22,6 +22,7 @@
 
 enum {
     WAKE_EVERY = 256, /* notes; a worker is woken this often while a dump goes on */
+    REST_PER_CPU = 4, /* hurried dumps come one after the other, but never take more than a fifth of a CPU */
     ASKED_MAX = 1024  /* connections whose absence is checked against the dying list at once */
 };
 
@@ -29,6 +30,7 @@ struct ct_dump {
     struct ct_dump_config config;
     int fd;      /* requests only: no filter, no group */
     int wake_fd; /* eventfd: stop or hurry */
+    struct ct_decoder *decoder;
     pthread_t thread;
     _Atomic bool stopping;
     uint32_t number;
@@ -48,7 +50,7 @@ int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config)
     new->config = *config;
     new->wake_fd = -1;
     new->fd = netlink_socket_open();
-    int error = new->fd < 0 ? new->fd : 0;
+    int error = new->fd < 0 ? new->fd : ct_decoder_open(&new->decoder);
     if (!error) {
         new->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         error = new->wake_fd < 0 ? -errno : 0;
@@ -70,6 +72,7 @@ void ct_dump_close(struct ct_dump *dump)
         close(dump->fd);
     if (dump->wake_fd >= 0)
         close(dump->wake_fd);
+    ct_decoder_close(dump->decoder);
     free(dump);
 }
 
@@ -86,15 +89,27 @@ static bool is_stopping(struct ct_dump *dump)
     return atomic_load_explicit(&dump->stopping, memory_order_relaxed);
 }
 
-/* Until it is time for the next dump, or somebody wakes us. */
-static void rest(struct ct_dump *dump)
+/* Returns whether somebody woke us. */
+static bool wait_for_wake(struct ct_dump *dump, uint64_t timeout_ns)
 {
     struct pollfd fd = {.fd = dump->wake_fd, .events = POLLIN};
-    const struct timespec timeout = {.tv_sec = (time_t)(dump->config.interval_ns / NS_PER_S),
-                                     .tv_nsec = (long)(dump->config.interval_ns % NS_PER_S)};
+    const struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / NS_PER_S),
+                                     .tv_nsec = (long)(timeout_ns % NS_PER_S)};
     uint64_t count;
-    if (ppoll(&fd, 1, &timeout, NULL) > 0 && read(dump->wake_fd, &count, sizeof(count)) < 0)
-        return;
+    return ppoll(&fd, 1, &timeout, NULL) > 0 && read(dump->wake_fd, &count, sizeof(count)) > 0;
+}
+
+/* Until it is time for the next dump. used_ns: CPU time that the last one took. */
+static void rest(struct ct_dump *dump, uint64_t used_ns)
+{
+    uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+    uint64_t hurried_ns = now_ns + REST_PER_CPU * used_ns;
+    uint64_t due_ns = now_ns + dump->config.interval_ns;
+    while (now_ns < due_ns && !is_stopping(dump)) {
+        if (wait_for_wake(dump, due_ns - now_ns) && hurried_ns < due_ns)
+            due_ns = hurried_ns;
+        now_ns = instant_read_clock(CLOCK_MONOTONIC);
+    }
 }
 
 /* Lets a worker that is busy go on. */
@@ -153,7 +168,7 @@ static void take_row(void *context, const struct nlmsghdr *message)
     struct flow *flow = &note.flow;
     if (message->nlmsg_flags & NLM_F_DUMP_INTR)
         dump->broken = true;
-    if (is_stopping(dump) || ct_decode(message, flow) != 0)
+    if (is_stopping(dump) || ct_decode(dump->decoder, message, flow) != 0)
         return;
     /* A dying connection's DESTROY was made before it leaves the table; it may have been read already. */
     if (flow->status & IPS_DYING)
@@ -199,6 +214,7 @@ static void run_dump(struct ct_dump *dump)
 
 /* The entry that the kernel has for a tuple. */
 struct found {
+    struct ct_decoder *decoder;
     const struct flow *wanted;
     bool same;
 };
@@ -207,14 +223,14 @@ static void compare(void *context, const struct nlmsghdr *message)
 {
     struct found *found = context;
     struct flow flow;
-    if (ct_decode(message, &flow) == 0 && flow_is_same(&flow, found->wanted))
+    if (ct_decode(found->decoder, message, &flow) == 0 && flow_is_same(&flow, found->wanted))
         found->same = true;
 }
 
 /* Whether the table has the connection no more. Trouble proves nothing. */
 static bool is_absent(struct ct_dump *dump, const struct flow *flow)
 {
-    struct found found = {.wanted = flow};
+    struct found found = {.decoder = dump->decoder, .wanted = flow};
     int error = ct_request_entry(dump->fd, IPCTNL_MSG_CT_GET, flow, compare, &found);
     return error == -ENOENT || (error == 0 && !found.same);
 }
@@ -224,7 +240,7 @@ static void strike_dying(void *context, const struct nlmsghdr *message)
 {
     struct ct_dump *dump = context;
     struct flow flow;
-    if (ct_decode(message, &flow) != 0)
+    if (ct_decode(dump->decoder, message, &flow) != 0)
         return;
     unsigned at = 0;
     while (at < dump->asked_count && !flow_is_same(&dump->asked[at], &flow))
@@ -279,11 +295,12 @@ static void *run(void *context)
 {
     struct ct_dump *dump = context;
     while (!is_stopping(dump)) {
+        uint64_t before_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID);
         run_dump(dump);
         for (unsigned i = 0; i < dump->config.workers; i++)
             take_questions(dump, dump->config.worker[i].questions);
         answer_asked(dump);
-        rest(dump);
+        rest(dump, instant_read_clock(CLOCK_THREAD_CPUTIME_ID) - before_ns);
     }
     return NULL;
 }

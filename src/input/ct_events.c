@@ -24,6 +24,7 @@ struct ct_events {
     int fd;
     int request_fd; /* our own requests: no filter, no group */
     struct rx *rx;
+    struct ct_decoder *decoder;
     struct stats *stats;
     struct ct_guard guard;
     uint32_t table_limit;  /* 0 = what the kernel says */
@@ -93,7 +94,8 @@ int ct_events_open(struct ct_events **events, const struct ct_events_config *con
     *opened = (struct ct_events){
         .fd = -1, .request_fd = -1, .stats = config->stats, .table_limit = config->table_limit};
     ct_guard_init(&opened->guard, config->reliable, config->stats);
-    int error = hear(opened, config);
+    int error = ct_decoder_open(&opened->decoder);
+    error = error ? refuse("take memory for conntrack events", error) : hear(opened, config);
     if (error) {
         ct_events_close(opened);
         return error;
@@ -107,6 +109,7 @@ void ct_events_close(struct ct_events *events)
     if (events == NULL)
         return;
     rx_close(events->rx);
+    ct_decoder_close(events->decoder);
     if (events->request_fd >= 0)
         close(events->request_fd);
     if (events->fd >= 0)
@@ -122,9 +125,10 @@ static void set_stamps(struct flow *flow, uint64_t now_ns)
         flow->start_ns = flow->stop_ns;
 }
 
-static void take(struct stats *stats, const struct rx_message *received, uint64_t now_ns,
+static void take(struct ct_events *events, const struct rx_message *received, uint64_t now_ns,
                  ct_events_handler *handler, void *context)
 {
+    struct stats *stats = events->stats;
     const struct nlmsghdr *message = received->data;
     if (received->port_id != 0) {
         stats_count(&stats->not_from_kernel, 1);
@@ -145,7 +149,7 @@ static void take(struct stats *stats, const struct rx_message *received, uint64_
     stats_count(&stats->events, 1);
 
     struct flow flow;
-    if (ct_decode(message, &flow) != 0) {
+    if (ct_decode(events->decoder, message, &flow) != 0) {
         stats_count(&stats->malformed, 1);
         return;
     }
@@ -167,7 +171,7 @@ unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_han
             break;
         uint64_t now_ns = instant_read_clock(CLOCK_REALTIME);
         for (int i = 0; i < count; i++)
-            take(events->stats, &messages[i], now_ns, handler, context);
+            take(events, &messages[i], now_ns, handler, context);
         taken += (unsigned)count;
         if ((unsigned)count < asked)
             break;

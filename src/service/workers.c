@@ -14,9 +14,11 @@
 
 #include "ctflow9/ct_dump.h"
 #include "ctflow9/ct_events.h"
+#include "ctflow9/ct_guard.h"
 #include "ctflow9/export_role.h"
 #include "ctflow9/flow_ring.h"
 #include "ctflow9/log.h"
+#include "ctflow9/netlink_socket.h"
 #include "ctflow9/poll_set.h"
 #include "ctflow9/tracker.h"
 
@@ -95,7 +97,20 @@ static void to_tracker(void *context, const struct flow *flow)
     tracker_destroyed(worker->tracker, flow);
 }
 
-static int open_worker(struct worker *worker, const struct options *options, uint64_t began_ns)
+/* nf_conntrack_max; 0 when there is none or the kernel does not say. */
+static uint32_t ask_table_limit(void)
+{
+    struct ct_guard_table table = {0};
+    int fd = netlink_socket_open();
+    if (fd < 0)
+        return 0;
+    int error = ct_guard_ask(fd, &table);
+    close(fd);
+    return error ? 0 : table.limit;
+}
+
+static int open_worker(struct worker *worker, const struct options *options, uint64_t began_ns,
+                       uint32_t table_limit)
 {
     const struct workers *all = worker->all;
     const struct ct_events_config events = {.rcvbuf_octets = options->rcvbuf_octets,
@@ -105,6 +120,7 @@ static int open_worker(struct worker *worker, const struct options *options, uin
                                             .share = {.index = worker->index, .count = all->count},
                                             .stats = &worker->stats};
     const struct tracker_config tracker = {.capacity = (options->table_size + all->count - 1) / all->count,
+                                           .repeats_max = (table_limit + all->count - 1) / all->count,
                                            .active_timeout_ns = options->active_timeout_s * NS_PER_S,
                                            .began_ns = began_ns,
                                            .adopt_full = options->adopt == ADOPT_FULL,
@@ -163,11 +179,12 @@ int workers_open(struct workers **workers, const struct options *options)
     new->count = options->workers;
     new->rx = options->rx;
     uint64_t began_ns = instant_read_clock(CLOCK_REALTIME);
+    uint32_t table_limit = ask_table_limit();
     int error = rx_choose(&new->rx);
     for (unsigned i = 0; i < new->count; i++)
         new->worker[i] = (struct worker){.all = new, .index = i, .wake_fd = -1};
     for (unsigned i = 0; i < new->count && !error; i++)
-        error = open_worker(&new->worker[i], options, began_ns);
+        error = open_worker(&new->worker[i], options, began_ns, table_limit);
     if (!error)
         error = open_dump(new, options, began_ns);
     if (error) {

@@ -46,25 +46,33 @@ static bool same(const struct flow *a, const struct flow *b)
            memcmp(a->packets, b->packets, sizeof(*a) - rest) == 0;
 }
 
-/* The message's first length octets, in a block that ends there. */
+/*
+ * The message's first length octets, in a block that ends there; by a decoder that remembers what came
+ * before, and by one that has seen nothing.
+ */
 static void decode(const uint8_t *data, uint32_t length)
 {
     const size_t octets = length < sizeof(struct nlmsghdr) ? sizeof(struct nlmsghdr) : length;
     struct nlmsghdr *message = malloc(octets);
+    static struct ct_decoder *experienced;
+    struct ct_decoder *fresh;
     struct flow flow, again;
 
+    require(experienced != NULL || ct_decoder_open(&experienced) == 0);
+    require(ct_decoder_open(&fresh) == 0);
     require(message != NULL);
     memcpy(message, data, octets);
     message->nlmsg_len = length;
     memset(&flow, 0, sizeof(flow));
     memset(&again, 0xff, sizeof(again));
-    const int result = ct_decode(message, &flow);
+    const int result = ct_decode(fresh, message, &flow);
     require(result == 0 || result == -EBADMSG);
-    require(ct_decode(message, &again) == result);
+    require(ct_decode(experienced, message, &again) == result);
     if (result == 0) {
         check_flow(&flow);
         require(same(&flow, &again)); /* no member was left as it had been */
     }
+    ct_decoder_close(fresh);
     free(message);
 }
 

@@ -58,6 +58,7 @@ struct oracle {
     const char *corpus; /* directory, or NULL */
     struct mnl_socket *events;
     struct nfct_handle *nfct;
+    struct ct_decoder *decoder;
     uint64_t random;
     unsigned counted[PROTOCOL_COUNT][2][KIND_COUNT]; /* [][0] IPv4, [][1] IPv6 */
     unsigned expired;                                /* entries that ended by themselves */
@@ -307,7 +308,7 @@ static void compare(struct oracle *oracle, const struct nlmsghdr *message, enum 
         die("out of memory");
     memcpy(copy, message, message->nlmsg_len);
     memset(&comparison.flow, 0xff, sizeof(comparison.flow));
-    int error = ct_decode(copy, &comparison.flow);
+    int error = ct_decode(oracle->decoder, copy, &comparison.flow);
     int their_error = nfct_nlmsg_parse(copy, comparison.ct) < 0;
     if (error != 0 || their_error != 0)
         die_different(&comparison, "the verdict", (uint64_t)-error, (uint64_t)their_error);
@@ -596,6 +597,8 @@ int main(int argc, char **argv)
     if (optind < argc)
         script = argv[optind];
     printf("seed %" PRIu64 "\n", oracle.random);
+    if (ct_decoder_open(&oracle.decoder) < 0)
+        die("out of memory");
 
     for (unsigned i = 0; i < PROTOCOL_COUNT; i++) {
         if (protocols[i].built && protocols[i].number != IPPROTO_ICMPV6)
@@ -610,6 +613,7 @@ int main(int argc, char **argv)
     write_sysctl("netfilter/nf_conntrack_checksum", "0");
     open_sockets(&oracle);
     compare_kernel(&oracle, script);
+    ct_decoder_close(oracle.decoder);
     nfct_close(oracle.nfct);
     mnl_socket_close(oracle.events);
 

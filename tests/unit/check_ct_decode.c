@@ -222,8 +222,15 @@ static struct nlmsghdr *build(int builder)
     return build_spoilt(builder, 0, NOTHING)->message;
 }
 
+static struct ct_decoder *new_decoder(void)
+{
+    struct ct_decoder *decoder;
+    ck_assert_int_eq(ct_decoder_open(&decoder), 0);
+    return decoder;
+}
+
 /* Decodes a copy that ends where the message says, so that AddressSanitizer sees any octet read behind it. */
-static int decode(const struct nlmsghdr *message, struct flow *flow)
+static int decode_with(struct ct_decoder *decoder, const struct nlmsghdr *message, struct flow *flow)
 {
     size_t octets = message->nlmsg_len;
     if (octets < sizeof(*message))
@@ -232,8 +239,17 @@ static int decode(const struct nlmsghdr *message, struct flow *flow)
     ck_assert_ptr_nonnull(copy);
     memcpy(copy, message, octets);
     memset(flow, 0xff, sizeof(*flow));
-    const int result = ct_decode(copy, flow);
+    const int result = ct_decode(decoder, copy, flow);
     free(copy);
+    return result;
+}
+
+/* By a decoder that has seen nothing yet. */
+static int decode(const struct nlmsghdr *message, struct flow *flow)
+{
+    struct ct_decoder *decoder = new_decoder();
+    const int result = decode_with(decoder, message, flow);
+    ct_decoder_close(decoder);
     return result;
 }
 
@@ -589,6 +605,93 @@ START_TEST(an_address_of_the_other_family_is_malformed)
 }
 END_TEST
 
+/* Whatever a decoder saw before: it comes to the same as one that has seen nothing. */
+static void assert_memory_is_harmless(struct ct_decoder *decoder, const struct nlmsghdr *message)
+{
+    struct flow flow, wanted;
+    const int result = decode(message, &wanted);
+    for (int again = 0; again < 2; again++) {
+        ck_assert_int_eq(decode_with(decoder, message, &flow), result);
+        if (result == 0)
+            assert_same(&flow, &wanted);
+    }
+}
+
+START_TEST(kinds_may_alternate)
+{
+    struct ct_decoder *decoder = new_decoder();
+
+    for (int round = 0; round < 3; round++)
+        for (int builder = 0; builder < BUILDER_COUNT; builder++)
+            assert_memory_is_harmless(decoder, build(builder));
+    ct_decoder_close(decoder);
+}
+END_TEST
+
+START_TEST(a_layout_seen_before_hides_no_changed_octet)
+{
+    struct nlmsghdr *message = build(_i);
+    struct ct_decoder *decoder = new_decoder();
+    uint8_t *octets = (uint8_t *)message;
+
+    for (uint32_t bit = sizeof(message->nlmsg_len) * 8; bit < message->nlmsg_len * 8; bit++) {
+        assert_memory_is_harmless(decoder, message);
+        octets[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_memory_is_harmless(decoder, message);
+        octets[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    ct_decoder_close(decoder);
+}
+END_TEST
+
+START_TEST(a_layout_seen_before_is_that_of_one_length)
+{
+    struct nlmsghdr *message = build(_i);
+    struct ct_decoder *decoder = new_decoder();
+    const uint32_t whole = message->nlmsg_len;
+
+    for (uint32_t octets = 0; octets <= whole; octets++) {
+        message->nlmsg_len = whole;
+        assert_memory_is_harmless(decoder, message);
+        message->nlmsg_len = octets;
+        assert_memory_is_harmless(decoder, message);
+    }
+    ct_decoder_close(decoder);
+}
+END_TEST
+
+START_TEST(values_cannot_be_there_many_times)
+{
+    struct sample sample = {.spoil = NOTHING};
+    struct flow flow;
+
+    begin(&sample, IPCTNL_MSG_CT_DELETE, AF_INET, 0);
+    put_tuples_with_ports(&sample, AF_INET, IPPROTO_UDP, ports);
+    put_u32(&sample, CTA_MARK, 1);
+    put_u32(&sample, CTA_MARK, 2);
+    ck_assert_int_eq(decode(sample.message, &flow), 0);
+    ck_assert_uint_eq(flow.mark, 2);
+    for (int i = 0; i < 50; i++)
+        put_u32(&sample, CTA_MARK, 3);
+    ck_assert_int_eq(decode(sample.message, &flow), -EBADMSG);
+}
+END_TEST
+
+START_TEST(a_long_message_is_decoded_each_time)
+{
+    struct sample sample = {.spoil = NOTHING};
+    struct ct_decoder *decoder = new_decoder();
+
+    begin(&sample, IPCTNL_MSG_CT_DELETE, AF_INET, 0);
+    for (int i = 0; i < 60; i++)
+        mnl_attr_put_u32(sample.message, 4000, 1);
+    put_tuples_with_ports(&sample, AF_INET, IPPROTO_UDP, ports);
+    for (int i = 0; i < 3; i++)
+        assert_memory_is_harmless(decoder, sample.message);
+    ct_decoder_close(decoder);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("ct_decode");
@@ -608,6 +711,11 @@ int main(void)
     tcase_add_loop_test(test, a_message_cut_short_is_noticed, 0, BUILDER_COUNT);
     tcase_add_test(test, the_family_is_that_of_the_addresses);
     tcase_add_test(test, an_address_of_the_other_family_is_malformed);
+    tcase_add_test(test, kinds_may_alternate);
+    tcase_add_loop_test(test, a_layout_seen_before_hides_no_changed_octet, 0, BUILDER_COUNT);
+    tcase_add_loop_test(test, a_layout_seen_before_is_that_of_one_length, 0, BUILDER_COUNT);
+    tcase_add_test(test, values_cannot_be_there_many_times);
+    tcase_add_test(test, a_long_message_is_decoded_each_time);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

@@ -247,8 +247,20 @@ struct message {
     struct flow flow;
 };
 
-int ct_decode(const struct nlmsghdr *message, struct flow *flow)
+int ct_decoder_open(struct ct_decoder **decoder)
 {
+    *decoder = NULL;
+    return 0;
+}
+
+void ct_decoder_close(struct ct_decoder *decoder)
+{
+    (void)decoder;
+}
+
+int ct_decode(struct ct_decoder *decoder, const struct nlmsghdr *message, struct flow *flow)
+{
+    (void)decoder;
     *flow = ((const struct message *)(const void *)message)->flow;
     return 0;
 }

@@ -167,20 +167,40 @@ START_TEST(a_destroy_that_was_still_to_be_read_ends_the_connection)
 }
 END_TEST
 
-START_TEST(remembers_what_is_gone_for_a_while)
+/* The only place is taken by what is gone: another connection does not get it. */
+static void remember_gone(void)
 {
     start(1);
     dump(60, flow_of(1, 0, 10));
     miss_1(75);
     note(FLOW_NOTE_GONE, &reported[0]);
     ck_assert(look());
-    for (int i = 1; i < MEMORY_DUMPS; i++)
+}
+
+START_TEST(remembers_what_is_gone_for_a_while)
+{
+    remember_gone();
+    for (unsigned i = 1; i <= MEMORY_DUMPS; i++) {
+        dump(75 + i * TIMEOUT_S, flow_of(2, 0, 20));
+        ck_assert_uint_eq(stats.table_full, i);
+    }
+    dump(75 + (MEMORY_DUMPS + 1) * TIMEOUT_S, flow_of(2, 0, 20));
+    ck_assert_uint_eq(stats.table_full, MEMORY_DUMPS);
+    ck_assert_uint_eq(report_count, 2);
+}
+END_TEST
+
+START_TEST(hurried_dumps_do_not_shorten_the_memory)
+{
+    remember_gone();
+    for (unsigned i = 1; i <= 2 * MEMORY_DUMPS; i++) {
         dump(75 + i, flow_of(2, 0, 20));
-    ck_assert_uint_eq(stats.table_full, MEMORY_DUMPS - 1);
-    dump(100, flow_of(2, 0, 20));
-    ck_assert_uint_eq(stats.table_full, MEMORY_DUMPS);
-    dump(101, flow_of(2, 0, 20));
-    ck_assert_uint_eq(stats.table_full, MEMORY_DUMPS);
+        ck_assert_uint_eq(stats.table_full, i);
+    }
+    dump(60 + MEMORY_TIMEOUTS * TIMEOUT_S, flow_of(2, 0, 20));
+    ck_assert_uint_eq(stats.table_full, 2 * MEMORY_DUMPS + 1);
+    dump(61 + MEMORY_TIMEOUTS * TIMEOUT_S, flow_of(2, 0, 20));
+    ck_assert_uint_eq(stats.table_full, 2 * MEMORY_DUMPS + 1);
     ck_assert_uint_eq(report_count, 2);
 }
 END_TEST
@@ -290,6 +310,7 @@ int main(void)
     tcase_add_test(tcase, closes_what_is_gone_with_what_was_last_known);
     tcase_add_test(tcase, a_destroy_that_was_still_to_be_read_ends_the_connection);
     tcase_add_test(tcase, remembers_what_is_gone_for_a_while);
+    tcase_add_test(tcase, hurried_dumps_do_not_shorten_the_memory);
     tcase_add_test(tcase, what_is_shown_again_goes_on);
     tcase_add_test(tcase, a_broken_dump_proves_nothing);
     tcase_add_test(tcase, asks_for_each_once_as_room_allows);
