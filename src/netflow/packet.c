@@ -341,10 +341,10 @@ void packet_add(struct packet *packet, const struct flow *flow)
     fill_ends(flow, (shape & SHAPE_NAT) != 0, &record);
 
     for (enum flow_direction direction = FLOW_ORIGINAL; direction <= FLOW_REPLY; direction++) {
-        if (direction == FLOW_REPLY)
-            mirror_ends(&record);
         if (!flow_has_direction(flow, direction))
             continue;
+        if (direction == FLOW_REPLY)
+            mirror_ends(&record);
         if (shape & SHAPE_ICMP)
             fill_icmp(&flow->tuple[direction], &record);
         record.packets = htobe64(flow->packets[direction]);
