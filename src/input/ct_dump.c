@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include "ctflow9/tracker.h"
 
 enum {
+    NICENESS = 10,
     WAKE_EVERY = 256, /* notes; a worker is woken this often while a dump goes on */
     REST_PER_CPU = 4, /* hurried dumps come one after the other, but never take more than a fifth of a CPU */
     ASKED_MAX = 1024  /* connections whose absence is checked against the dying list at once */
@@ -294,6 +296,7 @@ static void take_questions(struct ct_dump *dump, struct flow_ring *questions)
 static void *run(void *context)
 {
     struct ct_dump *dump = context;
+    setpriority(PRIO_PROCESS, 0, NICENESS); /* for this thread only: reading events comes first */
     while (!is_stopping(dump)) {
         uint64_t before_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID);
         run_dump(dump);
