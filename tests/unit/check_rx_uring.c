@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 
 #include "ctflow9/rx.h"
+#include "ctflow9/rx_backend.h"
 #include "unit/ct_lab.h"
 
 /* From here on that system call fails so, as under a seccomp filter or a sysctl. */
@@ -65,15 +66,25 @@ END_TEST
 
 START_TEST(takes_what_there_is_in_silence)
 {
-    static const enum rx_kind asked[] = {RX_AUTO, RX_URING, RX_RECVMMSG};
-    static const enum rx_kind got[] = {RX_URING, RX_URING, RX_RECVMMSG};
     int captured = lab_capture_stderr();
-    for (int i = 0; i < 3; i++) {
-        enum rx_kind kind = asked[i];
+    for (enum rx_kind asked = RX_URING; asked <= RX_RECVMMSG; asked++) {
+        enum rx_kind kind = asked;
         ck_assert_int_eq(rx_choose(&kind), 0);
-        ck_assert_int_eq(kind, got[i]);
+        ck_assert_int_eq(kind, asked);
     }
+    enum rx_kind kind = RX_AUTO; /* whichever costs less here */
+    ck_assert_int_eq(rx_choose(&kind), 0);
+    ck_assert_int_ne(kind, RX_AUTO);
     ck_assert_str_eq(lab_stderr(captured), "");
+}
+END_TEST
+
+START_TEST(compares_what_both_cost)
+{
+    int percent = rx_compare();
+    ck_assert_int_gt(percent, 0);
+    refuse(SYS_io_uring_enter, EACCES);
+    ck_assert_int_eq(rx_compare(), -EACCES);
 }
 END_TEST
 
@@ -216,6 +227,7 @@ int main(void)
     }
     if (lab_has_uring()) {
         tcase_add_test(tcase, takes_what_there_is_in_silence);
+        tcase_add_test(tcase, compares_what_both_cost);
         tcase_add_test(tcase, runs_out_of_buffers_and_loses_nothing);
         tcase_add_test(tcase, tells_an_overrun_from_a_lack_of_buffers);
         tcase_add_test(tcase, passes_on_what_the_socket_says);
