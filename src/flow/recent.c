@@ -7,7 +7,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { WAYS = 8, LOG_PER_LATE = RECENT_CAPACITY_MIN / WAYS };
+enum {
+    WAYS = 8,
+    LOG_PER_LATE = RECENT_CAPACITY_MIN / WAYS,
+    AHEAD = 16, /* events; four cache lines: by then the memory is there */
+    FOR_WRITING = 1
+};
 
 /* One event of the log. */
 struct event {
@@ -123,6 +128,7 @@ bool recent_seen(struct recent *recent, uint64_t stop_ns, uint64_t number)
     if (is_later_than_all(recent, stop_ns)) {
         recent->log[recent->log_end++ & recent->log_mask] =
             (struct event){.stop_ns = stop_ns, .number = number};
+        __builtin_prefetch(&recent->log[(recent->log_end + AHEAD) & recent->log_mask], FOR_WRITING);
         return false;
     }
     return is_in_log(recent, stop_ns, number) || is_in_lines(recent, number);
