@@ -21,6 +21,7 @@ struct exporter {
     struct packet *packet; /* NULL without collectors, as udp */
     struct udp *udp;
     struct stream *stream; /* NULL when nothing is to be printed, or nobody reads it any more */
+    int stream_error;      /* of stream_run(), for the next run_stream() */
     size_t (*write_line)(char *line, const struct flow *flow);
     size_t line_max;
     size_t sealed; /* datagrams since udp_run() */
@@ -113,9 +114,19 @@ void exporter_begin(struct exporter *exporter, struct instant now)
         packet_begin(exporter->packet, now);
 }
 
-static void add_line(struct exporter *exporter, const struct flow *flow)
+/* Room for a line. A long drain makes more lines than the stream holds, so they are written in between. */
+static char *reserve_line(struct exporter *exporter)
 {
     char *line = stream_reserve(exporter->stream, exporter->line_max);
+    if (line || exporter->stream_error)
+        return line;
+    exporter->stream_error = stream_run(exporter->stream);
+    return stream_reserve(exporter->stream, exporter->line_max);
+}
+
+static void add_line(struct exporter *exporter, const struct flow *flow)
+{
+    char *line = reserve_line(exporter);
     if (!line) {
         stats_count(&exporter->stats->lines_lost, 1);
         return;
@@ -148,7 +159,7 @@ static void drop_stream(struct exporter *exporter)
 
 static int run_stream(struct exporter *exporter)
 {
-    int error = stream_run(exporter->stream);
+    int error = exporter->stream_error ? exporter->stream_error : stream_run(exporter->stream);
     if (!error)
         return 0;
     errno = -error;
