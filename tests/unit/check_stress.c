@@ -171,7 +171,7 @@ static void die(struct connection *connection)
     flow->stop_ns = instant_read_clock(CLOCK_REALTIME);
     flow->status |= IPS_DYING;
     flow->has |= FLOW_HAS_STOP;
-    connection->state = send_event(flow) ? SENT : DYING;
+    connection->state = below(20) != 0 && send_event(flow) ? SENT : DYING;
     if (connection->state == SENT && below(50) == 0)
         kernel.repeats += send_event(flow);
 }
@@ -221,8 +221,8 @@ static void step(void)
     case SENT:
         be_freed(connection);
         break;
-    case DYING:
-        if (send_event(&connection->flow))
+    case DYING: /* long enough to be missed by a dump */
+        if ((kernel.ending || below(100) == 0) && send_event(&connection->flow))
             be_freed(connection);
         break;
     }
@@ -274,13 +274,20 @@ static bool read_row(const struct connection *connection, uint8_t type, struct m
     return is_shown;
 }
 
+/* As when the kernel's table is resized. Not those that nothing but a dump will tell of. */
+static bool is_overlooked(const struct connection *connection, uint8_t type)
+{
+    return type == IPCTNL_MSG_CT_GET && connection->kind == LONG && below(50) == 0;
+}
+
 /* Some rows, at one moment. Returns the next slot. */
 static unsigned read_rows(unsigned slot, uint8_t type, struct message *rows, unsigned *count)
 {
     *count = 0;
     pthread_mutex_lock(&kernel.lock);
     for (; slot < SLOTS && *count < DUMP_ROWS; slot++)
-        *count += read_row(&kernel.slots[slot], type, &rows[*count]);
+        if (!is_overlooked(&kernel.slots[slot], type))
+            *count += read_row(&kernel.slots[slot], type, &rows[*count]);
     pthread_mutex_unlock(&kernel.lock);
     return slot;
 }
@@ -516,6 +523,13 @@ static void run_for(unsigned ms, uint32_t table_capacity, bool with_silence)
         close_worker(&workers[i]);
 }
 
+/* Each of two tests takes half of the time. */
+static unsigned test_ms(void)
+{
+    const char *seconds = getenv("CTFLOW9_STRESS_S");
+    return (unsigned)(seconds ? strtoul(seconds, NULL, 10) : 10) * 500;
+}
+
 static void expect_sums(void)
 {
     printf("%" PRIu64 " connections, %" PRIu64 " of them silent, %" PRIu64 " reports, %" PRIu64
@@ -528,14 +542,7 @@ static void expect_sums(void)
     }
     ck_assert_uint_eq(total(offsetof(struct stats, repeated)), kernel.repeats);
     ck_assert_uint_eq(total(offsetof(struct stats, gone)), kernel.silent);
-    ck_assert_uint_gt(kernel.dumps, 2);
-}
-
-/* Each of two tests takes half of the time. */
-static unsigned test_ms(void)
-{
-    const char *seconds = getenv("CTFLOW9_STRESS_S");
-    return (unsigned)(seconds ? strtoul(seconds, NULL, 10) : 10) * 500;
+    ck_assert_uint_ge(kernel.dumps, test_ms() / 1000);
 }
 
 START_TEST(what_goes_in_comes_out)
@@ -548,6 +555,7 @@ START_TEST(what_goes_in_comes_out)
 }
 END_TEST
 
+/* Nobody is silent: what found no place and is not told of is not reported at all. */
 START_TEST(what_goes_in_comes_out_of_a_full_table)
 {
     run_for(test_ms(), 50, false);
