@@ -28,8 +28,8 @@ struct stats {
     _Atomic uint64_t
         table_full;         /* looks at long connections that found no place in the table (--table-size) */
     _Atomic uint64_t gone;  /* connections that ended without an event, closed with what was last known */
-    _Atomic uint64_t flows; /* connections reported */
-    _Atomic uint64_t flows_no_counters; /* of those, connections without counters */
+    _Atomic uint64_t flows; /* reports: one for each connection, of one that lasts one for each part */
+    _Atomic uint64_t flows_no_counters; /* of those, reports without counters */
     _Atomic uint64_t records;           /* NetFlow data records encoded */
     _Atomic uint64_t datagrams;         /* NetFlow data datagrams sealed */
     _Atomic uint64_t aggregates_early;  /* aggregates that left early: the table was full */

@@ -161,7 +161,7 @@ static const struct option_row table[] = {
      .unit = "octets",
      .fallback = "64M",
      .argument = "SIZE",
-     .help = "receive buffer for the kernel's events"},
+     .help = "receive buffer for the kernel's events, of each worker"},
     {.group = reading,
      .name = "rx",
      .type = OPTION_CHOICE,
@@ -172,7 +172,7 @@ static const struct option_row table[] = {
      .fallback = "auto",
      .argument = "HOW",
      .help = "how events are received: uring through io_uring's mapped ring, recvmmsg with that system call, "
-             "auto through the ring where the kernel has it"},
+             "auto the one that costs less on this machine"},
     {.group = reading,
      .name = "no-reliable",
      .type = OPTION_FLAG,
@@ -195,7 +195,8 @@ static const struct option_row table[] = {
      .unit = "seconds",
      .fallback = "60",
      .argument = "SECONDS",
-     .help = "report a connection that lasts after this time, and again; 0 reports it at its end only"},
+     .help = "report a connection that lasts after this time, and again; 0 reports it at its end only, "
+             "whole, whatever --adopt says"},
     {.group = tracking,
      .name = "adopt",
      .type = OPTION_CHOICE,
@@ -221,9 +222,10 @@ static const struct option_row table[] = {
      .offset = MEMBER(workers),
      .min = 1,
      .max = CT_DUMP_WORKERS_MAX,
+     .unit = "threads, or auto",
      .fallback = "1",
      .argument = "N",
-     .help = "threads that share the events; auto is one for each core, up to 8"},
+     .help = "how many threads share the events; auto is one for each core, up to 8"},
 
     {.group = general,
      .name = "config",
@@ -347,8 +349,9 @@ static void print_row(FILE *out, const struct option_row *row)
         column += fprintf(out, " %s", row->argument);
     fprintf(out, "%*s", HELP_COLUMN - column, "");
     print_words(out, row->help, HELP_COLUMN);
-    if (option_value_range(row, range)[0] != '\0')
-        fprintf(out, "%*s %s, default %s\n", HELP_COLUMN, "", range, row->fallback);
+    const char *comma = option_value_range(row, range)[0] != '\0' ? ", " : "";
+    if (row->fallback)
+        fprintf(out, "%*s %s%sdefault %s\n", HELP_COLUMN, "", range, comma, row->fallback);
 }
 
 void options_help(FILE *out)

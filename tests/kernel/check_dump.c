@@ -6,6 +6,8 @@
  */
 #include <inttypes.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 
@@ -45,6 +47,7 @@ static struct worker {
     struct stats stats;
 } workers[WORKERS_MAX];
 static unsigned worker_count;
+static enum rx_kind rx = RX_RECVMMSG; /* or what CTFLOW9_RX in the environment says */
 static struct ct_dump *dump;
 
 /* What was seen, and what was sent: shared with the child that sends. */
@@ -92,7 +95,7 @@ static void open_worker(struct worker *worker, unsigned index, const struct setu
     const struct ct_events_config events = {.rcvbuf_octets =
                                                 setup->rcvbuf_octets ? setup->rcvbuf_octets : 16 << 20,
                                             .reliable = true,
-                                            .rx = RX_RECVMMSG,
+                                            .rx = rx,
                                             .mark = setup->mark,
                                             .share = {.index = index, .count = worker_count},
                                             .stats = &worker->stats};
@@ -532,6 +535,9 @@ END_TEST
 
 int main(void)
 {
+    const char *wanted = getenv("CTFLOW9_RX");
+    if (wanted != NULL && strcmp(wanted, "uring") == 0)
+        rx = RX_URING;
     TCase *tcase = tcase_create("dump");
     tcase_set_timeout(tcase, 3 * DEADLINE_S);
     tcase_add_loop_test(tcase, parts_add_up, 0, 3);

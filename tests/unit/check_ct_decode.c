@@ -634,11 +634,12 @@ START_TEST(a_layout_seen_before_hides_no_changed_octet)
     struct ct_decoder *decoder = new_decoder();
     uint8_t *octets = (uint8_t *)message;
 
-    for (uint32_t bit = sizeof(message->nlmsg_len) * 8; bit < message->nlmsg_len * 8; bit++) {
+    for (uint32_t at = sizeof(message->nlmsg_len); at < message->nlmsg_len; at++) {
+        const uint8_t change = (uint8_t)(1 << at % 8);
         assert_memory_is_harmless(decoder, message);
-        octets[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        octets[at] ^= change;
         assert_memory_is_harmless(decoder, message);
-        octets[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        octets[at] ^= change;
     }
     ct_decoder_close(decoder);
 }
