@@ -42,5 +42,8 @@ int ct_dump_start(struct ct_dump *dump);
 /* Ends it; returns when it has ended. */
 void ct_dump_stop(struct ct_dump *dump);
 
-/* Any thread: the next dump begins now, because events were lost. */
+/*
+ * Any thread: the next dump begins early, because events were lost; not before four times the CPU time that
+ * the last one took has gone by.
+ */
 void ct_dump_hurry(struct ct_dump *dump);

@@ -29,7 +29,7 @@ struct rx_message {
 
 /*
  * Once at start: finds out whether io_uring is to be had. RX_AUTO becomes RX_URING if so, unless it takes
- * more than 5 % more CPU time than recvmmsg on this machine; else RX_RECVMMSG, with one line that says why;
+ * over 5 % more CPU time than recvmmsg on this machine; if not, RX_RECVMMSG, with one line that says why.
  * RX_URING that is not to be had is refused. 0, or -errno with the reason logged.
  */
 int rx_choose(enum rx_kind *kind);

@@ -256,7 +256,7 @@ static void answer_asked(struct ct_dump *dump)
 {
     if (dump->asked_count == 0)
         return;
-    /* Twice: the kernel ends the list early, and does not say so, when the entry that it got to leaves it. */
+    /* Twice: the kernel may end the list early, unsaid, when the entry that it got to leaves the list. */
     int error = 0;
     for (int i = 0; i < 2 && dump->asked_count > 0 && !error; i++)
         error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET_DYING, NULL, strike_dying, dump);

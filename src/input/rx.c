@@ -56,6 +56,8 @@ static bool is_ring_dearer(void)
     enum { DEARER_PERCENT = 105 };
 
     int percent = rx_compare();
+    if (percent < 0)
+        return false;
     log_debug("receiving through io_uring takes %d %% of the CPU time that recvmmsg takes", percent);
     return percent > DEARER_PERCENT;
 }

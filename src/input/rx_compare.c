@@ -16,7 +16,7 @@
 
 enum {
     ROUNDS = 16,
-    MESSAGES = 2 * RX_BATCH, /* in a round; the smallest receive buffer holds them */
+    MESSAGES = 2 * RX_BATCH, /* in a round; they fit into a receive buffer of the default size, 208 KiB */
     MESSAGE_OCTETS = 244
 };
 
