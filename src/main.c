@@ -7,6 +7,7 @@
 #include "ctflow9/log.h"
 #include "ctflow9/netns.h"
 #include "ctflow9/options.h"
+#include "ctflow9/privileges.h"
 #include "ctflow9/stats.h"
 #include "ctflow9/workers.h"
 
@@ -51,6 +52,8 @@ int main(int argc, char **argv)
 
     int signals = workers_open_signals();
     int error = signals < 0 ? signals : open_workers_in_netns(&workers, &options);
+    if (!error && privileges_drop() != 0)
+        log_debug("CAP_BPF was not given up");
     if (!error)
         error = exporter_open(&exporter, &options, &stats, instant_now());
     if (!error)

@@ -22,8 +22,7 @@ struct ct_events_config {
     uint64_t rcvbuf_octets;
     bool reliable;
     enum rx_kind rx; /* what rx_choose() came to */
-    struct mark_option mark;
-    struct netlink_share share;
+    struct netlink_filter filter;
     uint32_t table_limit; /* instead of nf_conntrack_max for the guard; 0 = what the kernel says. For tests */
     struct stats *stats;  /* outlives the events */
 };
@@ -43,11 +42,13 @@ void ct_events_close(struct ct_events *events); /* NULL is fine */
 
 /*
  * Reads and decodes what has arrived, at most limit messages, and hands every flow on. Never blocks,
- * allocates or logs per event. Returns the number of messages read: less than limit means that the socket is
- * empty. A flow without a stop stamp ends at the wall clock's time of its reading; one without a start stamp
- * starts at its stop.
+ * allocates or logs per event. Returns the number of messages read. A flow without a stop stamp ends at the
+ * wall clock's time of its reading; one without a start stamp starts at its stop.
  */
 unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_handler *handler, void *context);
+
+/* Whether the last drain has read everything that had been sent when it began. */
+bool ct_events_is_drained(const struct ct_events *events);
 
 /*
  * Hears no more. What has arrived stays to be drained, so that the last drains come to an end however busy
@@ -55,7 +56,7 @@ unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_han
  */
 void ct_events_stop(struct ct_events *events);
 
-/* The socket, for waiting until the next event; leave it out while draining on an interval. */
+/* What to wait for until the next event; leave it out while draining on an interval. */
 void ct_events_wants_event(const struct ct_events *events, struct poll_set *set);
 
 /*

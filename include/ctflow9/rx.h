@@ -5,10 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ctflow9/netlink_socket.h"
+#include "ctflow9/poll_set.h"
+
 /*
- * Receives datagrams from a netlink socket, many at a time, in one of two ways that do the same: io_uring
- * writes them into a ring of buffers that kernel and program both have mapped, recvmmsg(2) is there
- * everywhere. One thread owns it: the one that calls rx_receive() first. Others may open and close it.
+ * Receives datagrams from a netlink socket, many at a time, in one of three ways. Two of them use a ring that
+ * kernel and program both have mapped: a BPF ring buffer, into which a socket filter copies each message
+ * before it is ever queued, or io_uring's ring of buffers, into which the kernel receives them. recvmmsg(2)
+ * is there everywhere. One thread owns it: the one that calls rx_receive() first. Others may open and close
+ * it.
  */
 struct rx;
 
@@ -18,33 +23,42 @@ enum {
 };
 
 /* In the order of the choices of --rx. */
-enum rx_kind { RX_AUTO, RX_URING, RX_RECVMMSG };
+enum rx_kind { RX_AUTO, RX_BPF, RX_URING, RX_RECVMMSG };
 
 struct rx_message {
     const void *data; /* aligned for struct nlmsghdr; valid until the next rx_receive() */
     uint32_t octets;
-    uint32_t port_id; /* nl_pid of the source address: 0 = the kernel */
-    bool truncated;   /* the datagram was longer than the buffer */
+    bool truncated; /* the datagram was longer than the buffer */
 };
 
 /*
- * Once at start: finds out whether io_uring is to be had. RX_AUTO becomes RX_URING if so, unless it takes
- * over 5 % more CPU time than recvmmsg on this machine; if not, RX_RECVMMSG, with one line that says why.
- * RX_URING that is not to be had is refused. 0, or -errno with the reason logged.
+ * Once at start: finds out what is to be had. RX_AUTO becomes RX_BPF if that is; if not, RX_URING if that is,
+ * unless it takes over 5 % more CPU time than recvmmsg on this machine; if not, RX_RECVMMSG. One line for
+ * each that is not to be had says why. What was asked for by name is refused when it is not to be had. 0, or
+ * -errno with the reason logged.
  */
 int rx_choose(enum rx_kind *kind);
 
 /*
- * kind is what rx_choose() came to; RX_AUTO is recvmmsg here. fd stays the caller's, and should have
- * NETLINK_NO_ENOBUFS set: otherwise an overrun is reported as -ENOBUFS, by io_uring not
- * always; netlink_socket_drops() tells it for certain. The socket is readable while something waits, except
- * for what is left by a limit. All memory is taken here. 0 or -errno.
+ * kind is what rx_choose() came to; RX_AUTO is recvmmsg here. fd stays the caller's, is in no group yet, has
+ * its receive buffer, and should have NETLINK_NO_ENOBUFS set: otherwise an overrun is reported as -ENOBUFS,
+ * by io_uring not always; netlink_socket_drops() tells it for certain. Only what the filter asks for is
+ * received. The ring of RX_BPF is as large as the receive buffer, up to 4 MiB. All memory is taken here. 0 or
+ * -errno.
  */
-int rx_open(struct rx **rx, int fd, enum rx_kind kind);
+int rx_open(struct rx **rx, int fd, enum rx_kind kind, const struct netlink_filter *filter);
 void rx_close(struct rx *rx); /* NULL is fine */
 
 /*
- * Takes what waits on the socket, at most limit messages (not 0) and at most RX_BATCH; never blocks. Returns
- * how many, or -errno. Fewer than were to be had: the socket is empty.
+ * Takes what waits, at most limit messages (not 0) and at most RX_BATCH; never blocks. Returns how many, or
+ * -errno. Fewer than were to be had: nothing else is there, unless rx_is_pending(). Messages come in their
+ * order, except that with RX_BPF those that found no room in the ring may come later.
  */
 int rx_receive(struct rx *rx, unsigned limit, const struct rx_message **messages);
+
+/* The last rx_receive() stopped in front of a message that the kernel was still writing: more waits behind.
+ */
+bool rx_is_pending(const struct rx *rx);
+
+/* What becomes readable when something waits, and is so until it was taken, except for what a limit left. */
+void rx_wants(const struct rx *rx, struct poll_set *set);

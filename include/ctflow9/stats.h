@@ -14,10 +14,9 @@ struct stats {
     _Atomic uint64_t
         events; /* DESTROY messages that the kernel sent and ctflow9 received, malformed ones included */
     _Atomic uint64_t lost; /* events that the kernel dropped for want of receive buffer, not sent again */
-    _Atomic uint64_t malformed;       /* events that could not be decoded */
-    _Atomic uint64_t truncated;       /* messages longer than the buffer they are received into */
-    _Atomic uint64_t not_from_kernel; /* messages that another program sent: ignored */
-    _Atomic uint64_t ignored;         /* messages of another type than DESTROY */
+    _Atomic uint64_t malformed; /* events that could not be decoded */
+    _Atomic uint64_t truncated; /* messages longer than the buffer they are received into */
+    _Atomic uint64_t ignored;   /* messages of another type than DESTROY */
     _Atomic uint64_t deferred; /* events that did not fit into the receive buffer and that the kernel keeps to
                           send again */
     _Atomic uint64_t guard_releases; /* times that reliable delivery was let go of because the conntrack table

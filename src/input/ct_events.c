@@ -28,6 +28,7 @@ struct ct_events {
     struct stats *stats;
     struct ct_guard guard;
     uint32_t table_limit;  /* 0 = what the kernel says */
+    bool is_drained;       /* by the last drain */
     bool unlooked;         /* something was read since the last look at the drop counter */
     int failure;           /* the last -errno of a call that should not fail, not yet told; 0 = none */
     uint64_t next_look_ns; /* monotonic */
@@ -65,23 +66,23 @@ static int hear(struct ct_events *events, const struct ct_events_config *config)
     events->request_fd = netlink_socket_open();
     if (events->request_fd < 0)
         return refuse("open a netlink socket for requests", events->request_fd);
-    int error = set_rcvbuf(events->fd, config->rcvbuf_octets);
+    int error = netlink_socket_connect(events->fd);
+    if (error)
+        return refuse("connect to the kernel's conntrack", error);
+    error = set_rcvbuf(events->fd, config->rcvbuf_octets);
     if (error)
         return error;
     error = netlink_socket_set_reliable(events->fd, config->reliable);
     if (error)
         return refuse("set the way that events are delivered", error);
-    error = netlink_socket_filter(events->fd, &config->mark, &config->share);
-    if (error)
-        return refuse("attach the filter for --mark and --workers", error);
-    error = rx_open(&events->rx, events->fd, config->rx);
+    error = rx_open(&events->rx, events->fd, config->rx, &config->filter);
     if (error)
         return refuse("set up receiving", error);
     error = netlink_socket_join(events->fd, NFNLGRP_CONNTRACK_DESTROY);
     if (error)
         return refuse("hear the kernel's conntrack events", error);
-    log_debug("hearing conntrack events, part %u of %u, delivery %s", config->share.index + 1,
-              config->share.count > 1 ? config->share.count : 1,
+    log_debug("hearing conntrack events, part %u of %u, delivery %s", config->filter.share.index + 1,
+              config->filter.share.count > 1 ? config->filter.share.count : 1,
               config->reliable ? "reliable" : "not reliable");
     return 0;
 }
@@ -130,10 +131,6 @@ static void take(struct ct_events *events, const struct rx_message *received, ui
 {
     struct stats *stats = events->stats;
     const struct nlmsghdr *message = received->data;
-    if (received->port_id != 0) {
-        stats_count(&stats->not_from_kernel, 1);
-        return;
-    }
     if (received->truncated) {
         stats_count(&stats->truncated, 1);
         return;
@@ -176,13 +173,19 @@ unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_han
         if ((unsigned)count < asked)
             break;
     }
+    events->is_drained = taken < limit && !rx_is_pending(events->rx);
     events->unlooked |= taken > 0 || events->failure != 0;
     return taken;
 }
 
+bool ct_events_is_drained(const struct ct_events *events)
+{
+    return events->is_drained;
+}
+
 void ct_events_wants_event(const struct ct_events *events, struct poll_set *set)
 {
-    poll_set_add(set, events->fd, POLLIN);
+    rx_wants(events->rx, set);
 }
 
 static bool failed(struct ct_events *events, int error)

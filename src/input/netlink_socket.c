@@ -37,6 +37,12 @@ int netlink_socket_open(void)
     return fd;
 }
 
+int netlink_socket_connect(int fd)
+{
+    const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    return connect(fd, (const struct sockaddr *)&kernel, sizeof(kernel)) == 0 ? 0 : -errno;
+}
+
 int64_t netlink_socket_set_rcvbuf(int fd, uint64_t octets)
 {
     int asked = octets > INT_MAX / 2 ? INT_MAX / 2 : (int)octets;
@@ -96,8 +102,10 @@ static unsigned demand(struct sock_filter *code, uint32_t value)
     return 2;
 }
 
-int netlink_socket_filter(int fd, const struct mark_option *mark, const struct netlink_share *share)
+int netlink_socket_filter(int fd, const struct netlink_filter *filter)
 {
+    const struct mark_option *mark = &filter->mark;
+    const struct netlink_share *share = &filter->share;
     struct sock_filter code[2 * (LOAD_ATTRIBUTE + 3) + 1];
     unsigned length = 0;
     if (mark->given) {

@@ -3,15 +3,49 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctflow9/log.h"
 #include "ctflow9/rx_backend.h"
 
 static const struct rx_backend *const backends[] = {
     [RX_AUTO] = &rx_recvmmsg,
+    [RX_BPF] = &rx_bpf,
     [RX_URING] = CTFLOW9_URING ? &rx_uring : NULL,
     [RX_RECVMMSG] = &rx_recvmmsg,
 };
+
+/* 0 when all that rx_bpf.c needs is to be had, as opening one shows. */
+static int try_bpf(void)
+{
+    const struct netlink_filter everything = {0};
+    struct rx *rx;
+    int fd = netlink_socket_open();
+    if (fd < 0)
+        return fd;
+    int error = rx_open(&rx, fd, RX_BPF, &everything);
+    if (!error)
+        rx_close(rx);
+    close(fd);
+    return error;
+}
+
+static const char *bpf_reason(int error)
+{
+    switch (error) {
+    case -ENOSYS:
+        return "this kernel has no BPF, or a seccomp filter hides it";
+    case -EPERM:
+    case -EACCES:
+        return "it takes CAP_BPF outside any container, or a seccomp filter refuses it; before Linux 5.11 "
+               "also "
+               "locked memory (ulimit -l)";
+    case -EINVAL:
+        return "this kernel's BPF is too old, it takes Linux 5.8";
+    default:
+        return strerror(-error);
+    }
+}
 
 /*
  * 0 when all that rx_uring.c needs is to be had. Receiving from no socket tells: only a ring that works comes
@@ -23,7 +57,7 @@ static int try_uring(void)
     const struct rx_message *messages;
     if (backends[RX_URING] == NULL)
         return -EOPNOTSUPP;
-    int error = rx_open(&rx, -1, RX_URING);
+    int error = rx_open(&rx, -1, RX_URING, NULL);
     if (error)
         return error;
     error = rx_receive(rx, 1, &messages);
@@ -31,7 +65,7 @@ static int try_uring(void)
     return error == -EBADF ? 0 : error;
 }
 
-static const char *reason(int error)
+static const char *uring_reason(int error)
 {
     switch (error) {
     case -EOPNOTSUPP:
@@ -50,8 +84,8 @@ static const char *reason(int error)
     }
 }
 
-/* Not when it cannot be found out: the ring is the first choice. */
-static bool is_ring_dearer(void)
+/* Not when it cannot be found out. */
+static bool is_uring_dearer(void)
 {
     enum { DEARER_PERCENT = 105 };
 
@@ -62,24 +96,44 @@ static bool is_ring_dearer(void)
     return percent > DEARER_PERCENT;
 }
 
+/* The first of them that is to be had and not dearer than the next. */
+static enum rx_kind choose(void)
+{
+    int error = try_bpf();
+    if (!error)
+        return RX_BPF;
+    log_info("receiving without a BPF ring buffer, which takes several times the CPU: %s", bpf_reason(error));
+    error = try_uring();
+    if (!error)
+        return is_uring_dearer() ? RX_RECVMMSG : RX_URING;
+    if (error != -EOPNOTSUPP) /* who built it without knows */
+        log_info("receiving with recvmmsg instead of io_uring: %s", uring_reason(error));
+    return RX_RECVMMSG;
+}
+
 int rx_choose(enum rx_kind *kind)
 {
-    int error = *kind == RX_RECVMMSG ? 0 : try_uring();
-    if (error && *kind == RX_URING) {
-        log_error("cannot receive with io_uring: %s; use --rx=auto or --rx=recvmmsg", reason(error));
+    static const char *const names[] = {
+        [RX_BPF] = "a BPF ring buffer", [RX_URING] = "io_uring", [RX_RECVMMSG] = "recvmmsg"};
+    const char *reason = NULL;
+    int error = 0;
+    if (*kind == RX_BPF && (error = try_bpf()) != 0)
+        reason = bpf_reason(error);
+    if (*kind == RX_URING && (error = try_uring()) != 0)
+        reason = uring_reason(error);
+    if (error) {
+        log_error("cannot receive with %s: %s; use --rx=auto or --rx=recvmmsg", names[*kind], reason);
         return error;
     }
-    if (error && error != -EOPNOTSUPP) /* who built it without knows */
-        log_info("receiving with recvmmsg instead of io_uring: %s", reason(error));
     if (*kind == RX_AUTO)
-        *kind = error || is_ring_dearer() ? RX_RECVMMSG : RX_URING;
-    log_debug("receiving with %s", *kind == RX_URING ? "io_uring" : "recvmmsg");
+        *kind = choose();
+    log_debug("receiving with %s", names[*kind]);
     return 0;
 }
 
-int rx_open(struct rx **rx, int fd, enum rx_kind kind)
+int rx_open(struct rx **rx, int fd, enum rx_kind kind, const struct netlink_filter *filter)
 {
-    return backends[kind]->open(rx, fd);
+    return backends[kind]->open(rx, fd, filter);
 }
 
 void rx_close(struct rx *rx)
@@ -91,4 +145,16 @@ void rx_close(struct rx *rx)
 int rx_receive(struct rx *rx, unsigned limit, const struct rx_message **messages)
 {
     return rx->backend->receive(rx, limit < RX_BATCH ? limit : RX_BATCH, messages);
+}
+
+bool rx_is_pending(const struct rx *rx)
+{
+    return rx->is_pending;
+}
+
+void rx_wants(const struct rx *rx, struct poll_set *set)
+{
+    poll_set_add(set, rx->fd, POLLIN);
+    if (rx->ring_fd >= 0)
+        poll_set_add(set, rx->ring_fd, POLLIN);
 }

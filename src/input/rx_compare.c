@@ -68,7 +68,7 @@ int rx_compare(void)
         error = fds[i] < 0 ? fds[i] : 0;
     }
     for (int i = 0; i < 2 && !error; i++)
-        error = rx_open(&rx[i], fds[i], kinds[i]);
+        error = rx_open(&rx[i], fds[i], kinds[i], NULL);
     for (int i = 0; i < 2 * ROUNDS && !error; i++) {
         int64_t ns = measure(rx[i % 2], fds[2], &addresses[i % 2]);
         if (ns < least_ns[i % 2])

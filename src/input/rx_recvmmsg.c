@@ -6,36 +6,29 @@
 
 #include "ctflow9/rx_backend.h"
 
-/*
- * Everything is linked up once. The kernel overwrites what it answers with (msg_len, msg_flags, msg_namelen,
- * which stays the size of a struct sockaddr_nl) and leaves the rest, so a call needs no preparation.
- */
+/* Everything is linked up once. The kernel overwrites what it answers with (msg_len, msg_flags) and leaves
+ * the rest, so a call needs no preparation. */
 struct recvmmsg_rx {
     struct rx rx;
-    int fd;
     struct mmsghdr headers[RX_BATCH];
     struct iovec vectors[RX_BATCH];
-    struct sockaddr_nl sources[RX_BATCH];
     struct rx_message messages[RX_BATCH];
     _Alignas(struct nlmsghdr) uint8_t buffers[RX_BATCH][RX_MESSAGE_OCTETS];
 };
 
-static int recvmmsg_open(struct rx **rx, int fd)
+static int recvmmsg_open(struct rx **rx, int fd, const struct netlink_filter *filter)
 {
+    int error = filter ? netlink_socket_filter(fd, filter) : 0;
+    if (error)
+        return error;
     struct recvmmsg_rx *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return -ENOMEM;
-    opened->rx.backend = &rx_recvmmsg;
-    opened->fd = fd;
+    opened->rx = (struct rx){.backend = &rx_recvmmsg, .fd = fd, .ring_fd = -1};
     for (int i = 0; i < RX_BATCH; i++) {
         opened->vectors[i] =
             (struct iovec){.iov_base = opened->buffers[i], .iov_len = sizeof(opened->buffers[i])};
-        opened->headers[i].msg_hdr = (struct msghdr){
-            .msg_name = &opened->sources[i],
-            .msg_namelen = sizeof(opened->sources[i]),
-            .msg_iov = &opened->vectors[i],
-            .msg_iovlen = 1,
-        };
+        opened->headers[i].msg_hdr = (struct msghdr){.msg_iov = &opened->vectors[i], .msg_iovlen = 1};
         opened->messages[i].data = opened->buffers[i];
     }
     *rx = &opened->rx;
@@ -50,12 +43,11 @@ static void recvmmsg_close(struct rx *rx)
 static int recvmmsg_receive(struct rx *rx, unsigned limit, const struct rx_message **messages)
 {
     struct recvmmsg_rx *own = (struct recvmmsg_rx *)rx;
-    int count = recvmmsg(own->fd, own->headers, limit, MSG_DONTWAIT, NULL);
+    int count = recvmmsg(own->rx.fd, own->headers, limit, MSG_DONTWAIT, NULL);
     if (count < 0)
         return errno == EAGAIN ? 0 : -errno;
     for (int i = 0; i < count; i++) {
         own->messages[i].octets = own->headers[i].msg_len;
-        own->messages[i].port_id = own->sources[i].nl_pid;
         own->messages[i].truncated = (own->headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
     }
     *messages = own->messages;

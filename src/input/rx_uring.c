@@ -27,35 +27,27 @@
 enum {
     BUFFERS = RX_BATCH,        /* a power of two */
     COMPLETIONS = 2 * BUFFERS, /* never overflows: one for each buffer, and one for the receive's end */
-    FREE_OCTETS = BUFFERS * sizeof(struct io_uring_buf),
-    /* What the kernel writes before the message: struct io_uring_recvmsg_out (linux/io_uring.h), source. */
-    HEAD_OCTETS = sizeof(struct io_uring_recvmsg_out) + sizeof(struct sockaddr_nl),
-    BUFFER_OCTETS = HEAD_OCTETS + RX_MESSAGE_OCTETS
+    FREE_OCTETS = BUFFERS * sizeof(struct io_uring_buf)
 };
-
-_Static_assert(HEAD_OCTETS % _Alignof(struct nlmsghdr) == 0 && BUFFER_OCTETS % _Alignof(struct nlmsghdr) == 0,
-               "messages are aligned");
 
 struct uring_rx {
     struct rx rx;
-    int fd;
     struct io_uring ring;
     struct io_uring_buf_ring *free; /* the buffers that the kernel may fill; mapped by both */
-    struct msghdr layout;           /* how much of a buffer is for the source address */
     bool enabled;                   /* by the thread that receives: the ring then obeys no other */
     bool armed;                     /* the receive goes on */
     int failure;                    /* the receive's -errno, not yet told; 0 = none */
     unsigned count;                 /* messages of the present batch */
     uint16_t taken[RX_BATCH];       /* their buffers */
     struct rx_message messages[RX_BATCH];
-    _Alignas(struct nlmsghdr) uint8_t buffers[BUFFERS][BUFFER_OCTETS];
+    _Alignas(struct nlmsghdr) uint8_t buffers[BUFFERS][RX_MESSAGE_OCTETS];
 };
 
 /* The kernel gets the buffers of the last batch back. */
 static void give_back(struct uring_rx *own)
 {
     for (unsigned i = 0; i < own->count; i++)
-        io_uring_buf_ring_add(own->free, own->buffers[own->taken[i]], BUFFER_OCTETS, own->taken[i],
+        io_uring_buf_ring_add(own->free, own->buffers[own->taken[i]], RX_MESSAGE_OCTETS, own->taken[i],
                               io_uring_buf_ring_mask(BUFFERS), (int)i);
     io_uring_buf_ring_advance(own->free, (int)own->count);
     own->count = 0;
@@ -82,7 +74,7 @@ static int map_buffers(struct uring_rx *own)
 static int restrict_ring(struct uring_rx *own)
 {
     struct io_uring_restriction allowed[] = {
-        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_RECVMSG},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_RECV},
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_BUFFER_SELECT},
         {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_SYNC_CANCEL},
     };
@@ -113,7 +105,7 @@ static void uring_close(struct rx *rx)
     free(own);
 }
 
-static int uring_open(struct rx **rx, int fd)
+static int uring_open(struct rx **rx, int fd, const struct netlink_filter *filter)
 {
     struct io_uring_params parameters = {.flags = IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER |
                                                   IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
@@ -122,9 +114,7 @@ static int uring_open(struct rx **rx, int fd)
     struct uring_rx *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return -ENOMEM;
-    opened->rx.backend = &rx_uring;
-    opened->fd = fd;
-    opened->layout.msg_namelen = sizeof(struct sockaddr_nl);
+    opened->rx = (struct rx){.backend = &rx_uring, .fd = fd, .ring_fd = -1};
     int error = io_uring_queue_init_params(1, &opened->ring, &parameters);
     if (error) {
         free(opened);
@@ -133,6 +123,8 @@ static int uring_open(struct rx **rx, int fd)
     error = map_buffers(opened);
     if (!error)
         error = restrict_ring(opened);
+    if (!error && filter)
+        error = netlink_socket_filter(fd, filter);
     if (error) {
         uring_close(&opened->rx);
         return error;
@@ -144,7 +136,7 @@ static int uring_open(struct rx **rx, int fd)
 static void begin(struct uring_rx *own)
 {
     struct io_uring_sqe *receive = io_uring_get_sqe(&own->ring);
-    io_uring_prep_recvmsg_multishot(receive, own->fd, &own->layout, 0);
+    io_uring_prep_recv_multishot(receive, own->rx.fd, NULL, 0, MSG_TRUNC);
     receive->flags |= IOSQE_BUFFER_SELECT;
     own->armed = true;
 }
@@ -174,15 +166,11 @@ static int work(struct uring_rx *own)
 static void take(struct uring_rx *own, const struct io_uring_cqe *completion)
 {
     uint16_t taken = (uint16_t)(completion->flags >> IORING_CQE_BUFFER_SHIFT);
-    struct io_uring_recvmsg_out *head =
-        io_uring_recvmsg_validate(own->buffers[taken], completion->res, &own->layout);
-    const struct sockaddr_nl *source = io_uring_recvmsg_name(head);
-    own->messages[own->count] = (struct rx_message){
-        .data = io_uring_recvmsg_payload(head, &own->layout),
-        .octets = io_uring_recvmsg_payload_length(head, completion->res, &own->layout),
-        .port_id = source->nl_pid,
-        .truncated = (head->flags & MSG_TRUNC) != 0,
-    };
+    uint32_t octets = (uint32_t)completion->res; /* the datagram's (MSG_TRUNC), in the buffer or not */
+    own->messages[own->count] =
+        (struct rx_message){.data = own->buffers[taken],
+                            .octets = octets < RX_MESSAGE_OCTETS ? octets : RX_MESSAGE_OCTETS,
+                            .truncated = octets > RX_MESSAGE_OCTETS};
     own->taken[own->count++] = taken;
 }
 

@@ -166,13 +166,14 @@ static const struct option_row table[] = {
      .name = "rx",
      .type = OPTION_CHOICE,
      .offset = MEMBER(rx),
-     .choices = "auto uring recvmmsg",
+     .choices = "auto bpf uring recvmmsg",
      .unbuilt = CTFLOW9_URING ? NULL : "uring",
      .lacking = "io_uring",
      .fallback = "auto",
      .argument = "HOW",
-     .help = "how events are received: uring through io_uring's mapped ring, recvmmsg with that system call, "
-             "auto the one that costs less on this machine"},
+     .help =
+         "how events are received: bpf through a ring that a BPF program fills, uring through io_uring's, "
+         "recvmmsg with that system call, auto the one that costs least here"},
     {.group = reading,
      .name = "no-reliable",
      .type = OPTION_FLAG,

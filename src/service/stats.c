@@ -18,7 +18,6 @@ static const struct counter counters[] = {
     {COUNTER(lost)},
     {COUNTER(malformed)},
     {COUNTER(truncated)},
-    {COUNTER(not_from_kernel)},
     {COUNTER(ignored)},
     {COUNTER(deferred)},
     {COUNTER(guard_releases)},

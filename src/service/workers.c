@@ -113,12 +113,12 @@ static int open_worker(struct worker *worker, const struct options *options, uin
                        uint32_t table_limit)
 {
     const struct workers *all = worker->all;
-    const struct ct_events_config events = {.rcvbuf_octets = options->rcvbuf_octets,
-                                            .reliable = !options->no_reliable,
-                                            .rx = worker->all->rx,
-                                            .mark = options->mark,
-                                            .share = {.index = worker->index, .count = all->count},
-                                            .stats = &worker->stats};
+    const struct ct_events_config events = {
+        .rcvbuf_octets = options->rcvbuf_octets,
+        .reliable = !options->no_reliable,
+        .rx = worker->all->rx,
+        .filter = {.mark = options->mark, .share = {.index = worker->index, .count = all->count}},
+        .stats = &worker->stats};
     const struct tracker_config tracker = {.capacity = (options->table_size + all->count - 1) / all->count,
                                            .repeats_max = (table_limit + all->count - 1) / all->count,
                                            .active_timeout_ns = options->active_timeout_s * NS_PER_S,
@@ -319,11 +319,10 @@ static enum pace turn(struct worker *worker)
 {
     if (!worker->flows)
         exporter_begin(worker->all->exporter, instant_now());
-    unsigned limit = room(worker, DRAIN_LIMIT);
-    unsigned drained = ct_events_drain(worker->events, limit, to_tracker, worker);
-    bool more = limit == 0;
-    if (drained < limit)
-        more |= tracker_look(worker->tracker, worker->questions, room(worker, LOOK_LIMIT));
+    unsigned drained = ct_events_drain(worker->events, room(worker, DRAIN_LIMIT), to_tracker, worker);
+    bool more = !ct_events_is_drained(worker->events);
+    if (!more)
+        more = tracker_look(worker->tracker, worker->questions, room(worker, LOOK_LIMIT));
     more |= take_notes(worker);
     ct_events_run(worker->events, instant_now());
     see_losses(worker);
@@ -350,12 +349,10 @@ static bool handle_signals(struct workers *workers)
 static void finish_worker(struct worker *worker)
 {
     ct_events_stop(worker->events);
-    unsigned limit, drained;
     do {
-        limit = room(worker, DRAIN_LIMIT);
-        drained = ct_events_drain(worker->events, limit, to_tracker, worker);
+        ct_events_drain(worker->events, room(worker, DRAIN_LIMIT), to_tracker, worker);
         export(worker);
-    } while (drained > 0 || limit == 0);
+    } while (!ct_events_is_drained(worker->events));
     while (tracker_finish(worker->tracker, room(worker, LOOK_LIMIT)))
         export(worker);
     ct_events_run(worker->events, instant_now());

@@ -47,7 +47,7 @@ static struct worker {
     struct stats stats;
 } workers[WORKERS_MAX];
 static unsigned worker_count;
-static enum rx_kind rx = RX_RECVMMSG; /* or what CTFLOW9_RX in the environment says */
+static enum rx_kind rx = RX_BPF; /* or what CTFLOW9_RX in the environment says */
 static struct ct_dump *dump;
 
 /* What was seen, and what was sent: shared with the child that sends. */
@@ -92,13 +92,12 @@ static void see_event(void *context, const struct flow *flow)
 
 static void open_worker(struct worker *worker, unsigned index, const struct setup *setup, uint64_t began_ns)
 {
-    const struct ct_events_config events = {.rcvbuf_octets =
-                                                setup->rcvbuf_octets ? setup->rcvbuf_octets : 16 << 20,
-                                            .reliable = true,
-                                            .rx = rx,
-                                            .mark = setup->mark,
-                                            .share = {.index = index, .count = worker_count},
-                                            .stats = &worker->stats};
+    const struct ct_events_config events = {
+        .rcvbuf_octets = setup->rcvbuf_octets ? setup->rcvbuf_octets : 16 << 20,
+        .reliable = true,
+        .rx = rx,
+        .filter = {.mark = setup->mark, .share = {.index = index, .count = worker_count}},
+        .stats = &worker->stats};
     const struct tracker_config tracker = {.capacity = setup->table_size ? setup->table_size : 100000,
                                            .active_timeout_ns = setup->active_timeout_ms * NS_PER_MS,
                                            .began_ns = began_ns,
@@ -538,6 +537,8 @@ int main(void)
     const char *wanted = getenv("CTFLOW9_RX");
     if (wanted != NULL && strcmp(wanted, "uring") == 0)
         rx = RX_URING;
+    if (wanted != NULL && strcmp(wanted, "recvmmsg") == 0)
+        rx = RX_RECVMMSG;
     TCase *tcase = tcase_create("dump");
     tcase_set_timeout(tcase, 3 * DEADLINE_S);
     tcase_add_loop_test(tcase, parts_add_up, 0, 3);

@@ -183,9 +183,9 @@ START_TEST(shares_the_events)
     lab_track("");
     int fds[SOCKETS];
     for (unsigned i = 0; i < SOCKETS; i++) {
-        const struct netlink_share share = {.index = i, .count = SOCKETS};
+        const struct netlink_filter filter = {.share = {.index = i, .count = SOCKETS}};
         fds[i] = open_socket();
-        ck_assert_int_eq(netlink_socket_filter(fds[i], &(struct mark_option){0}, &share), 0);
+        ck_assert_int_eq(netlink_socket_filter(fds[i], &filter), 0);
         ck_assert_int_eq(netlink_socket_join(fds[i], NFNLGRP_CONNTRACK_DESTROY), 0);
     }
     lab_make_flows(FLOWS);
@@ -220,7 +220,7 @@ START_TEST(lets_only_the_mark_pass)
     int fds[COUNT(filters)];
     for (size_t f = 0; f < COUNT(filters); f++) {
         fds[f] = open_socket();
-        ck_assert_int_eq(netlink_socket_filter(fds[f], &filters[f], &(struct netlink_share){0}), 0);
+        ck_assert_int_eq(netlink_socket_filter(fds[f], &(struct netlink_filter){.mark = filters[f]}), 0);
         ck_assert_int_eq(netlink_socket_join(fds[f], NFNLGRP_CONNTRACK_DESTROY), 0);
     }
     lab_make_flows(FLOWS);

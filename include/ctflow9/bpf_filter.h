@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdint.h>
+
+#include "ctflow9/netlink_socket.h"
+
+/*
+ * A socket filter that takes each netlink message as it is about to be queued, and puts a copy into a BPF
+ * ring buffer instead (BPF_MAP_TYPE_RINGBUF, linux/bpf.h, Linux 5.8): the reader finds it in memory that it
+ * has mapped, and no socket buffer ever travels from one CPU to another.
+ *
+ * For the kernel such a message is delivered, as one is that a filter holds back. What finds no room in the
+ * ring, is longer than BPF_FILTER_OCTETS_MAX, or is not exactly one netlink message, passes into the socket's
+ * queue as without a filter, and with it all that the kernel does when that is full.
+ *
+ * A record in the ring is a message, from its struct nlmsghdr on, with the rest of the record unused.
+ */
+enum { BPF_FILTER_OCTETS_MAX = 504 };
+
+/* A ring of that many octets, a power of two and a multiple of the page size. fd, or -errno. */
+int bpf_filter_create_ring(uint32_t octets);
+
+/*
+ * Attaches such a filter to a netlink socket, in the place of any other. What netlink_socket_filter() would
+ * hold back is held back. Takes CAP_BPF. 0 or -errno.
+ */
+int bpf_filter_attach(int socket_fd, int ring_fd, const struct netlink_filter *filter);
