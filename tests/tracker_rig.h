@@ -91,6 +91,13 @@ static inline void begin(int64_t s)
     note(FLOW_NOTE_DUMP_BEGIN, &(struct flow){.stop_ns = dump_ns});
 }
 
+static inline void begin_last(int64_t s)
+{
+    dump_number++;
+    dump_ns = at(s);
+    note(FLOW_NOTE_LAST_DUMP_BEGIN, &(struct flow){.stop_ns = dump_ns});
+}
+
 static inline void row(struct flow flow)
 {
     flow.stop_ns = dump_ns;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "ctflow9/flow_ring.h"
@@ -39,8 +40,16 @@ void ct_dump_close(struct ct_dump *dump); /* after the thread ended; NULL is fin
 
 /* Starts the thread, with every signal blocked; the first dump begins at once. 0 or -errno. */
 int ct_dump_start(struct ct_dump *dump);
-/* Ends it; returns when it has ended. */
+/* Ends it, wherever it is; returns when it has ended. */
 void ct_dump_stop(struct ct_dump *dump);
+
+/*
+ * Before that, any thread: one more dump, as soon as a present one has ended, that hands on every connection
+ * however young it is (LAST_DUMP_BEGIN instead of DUMP_BEGIN). It asks no questions. When the workers have
+ * taken all of it, it is over, and the first worker is woken.
+ */
+void ct_dump_finish(struct ct_dump *dump);
+bool ct_dump_is_over(const struct ct_dump *dump);
 
 /*
  * Any thread: the next dump begins early, because events were lost; not before four times the CPU time that

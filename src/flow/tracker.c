@@ -26,6 +26,7 @@ struct tracker {
     uint32_t dump;           /* number of the dump under way, or of the last one */
     uint64_t dump_ns;        /* wall clock; when it began */
     uint64_t latest_dump_ns; /* the latest that any began; the clock may have been set back since */
+    uint64_t row_age_ns;     /* what a connection must have lived for it to have a row */
     bool dump_open;          /* its rows are still coming */
     bool adopted;            /* a complete dump has shown what there was before us */
     bool adopt_overflow;     /* but some of it found no room */
@@ -56,6 +57,7 @@ int tracker_open(struct tracker **tracker, const struct tracker_config *config, 
     new->config = *config;
     new->report = report;
     new->context = context;
+    new->row_age_ns = config->active_timeout_ns;
     new->adopted = config->active_timeout_ns == 0;
     int error = flow_table_open(&new->table, config->capacity);
     if (!error)
@@ -142,8 +144,8 @@ static void report_part(struct tracker *tracker, struct tracked *tracked, const 
 /* A row of the dump under way could report this connection. */
 static bool may_have_row(const struct tracker *tracker, const struct flow *flow)
 {
-    return tracker->dump_open && tracker_wants_row(tracker->config.active_timeout_ns,
-                                                   tracker->config.began_ns, flow, tracker->dump_ns);
+    return tracker->dump_open &&
+           tracker_wants_row(tracker->row_age_ns, tracker->config.began_ns, flow, tracker->dump_ns);
 }
 
 /* A connection that is not in the table has ended. */
@@ -178,13 +180,13 @@ static void end_known(struct tracker *tracker, struct tracked *tracked, const st
 
 /*
  * A short connection has no entry, and need not be looked for: an entry is made by a row, no sooner than the
- * connection had lived the active timeout when the dump began. (Dead entries are made by the same rule.)
+ * connection had lived the active timeout when the dump began, or at all when it is the last dump. (Dead
+ * entries are made by the same rule.)
  */
 static bool may_be_known(const struct tracker *tracker, const struct flow *flow)
 {
     return flow->stop_ns < tracker->latest_dump_ns ||
-           tracker_wants_row(tracker->config.active_timeout_ns, tracker->config.began_ns, flow,
-                             flow->stop_ns);
+           tracker_wants_row(tracker->row_age_ns, tracker->config.began_ns, flow, flow->stop_ns);
 }
 
 /* A connection has its DESTROY just once; together with its time this number tells it from any other. */
@@ -294,6 +296,9 @@ static void end_dump(struct tracker *tracker, bool complete)
 void tracker_note(struct tracker *tracker, const struct flow_note *note)
 {
     switch ((enum flow_note_kind)note->kind) {
+    case FLOW_NOTE_LAST_DUMP_BEGIN:
+        tracker->row_age_ns = 0;
+        /* fall through */
     case FLOW_NOTE_DUMP_BEGIN:
         tracker->dump = note->dump;
         tracker->dump_ns = note->flow.stop_ns;

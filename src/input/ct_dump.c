@@ -25,7 +25,8 @@ enum {
     NICENESS = 10,
     WAKE_EVERY = 256, /* notes; a worker is woken this often while a dump goes on */
     REST_PER_CPU = 4, /* hurried dumps come one after the other, but never take more than a fifth of a CPU */
-    ASKED_MAX = 1024  /* connections whose absence is checked against the dying list at once */
+    ASKED_MAX = 1024, /* connections whose absence is checked against the dying list at once */
+    PLACES = 4 * ASKED_MAX
 };
 
 struct ct_dump {
@@ -35,13 +36,20 @@ struct ct_dump {
     struct ct_decoder *decoder;
     pthread_t thread;
     _Atomic bool stopping;
+    _Atomic bool finishing; /* the next dump is the last one, */
+    _Atomic bool over;      /* and the workers have taken all of it */
     uint32_t number;
     uint64_t begin_ns; /* wall clock; when the dump began */
+    uint64_t age_ns;   /* what its connections must have lived */
     bool broken;
     bool failing;                      /* the last dump was not finished; said so */
     unsigned put[CT_DUMP_WORKERS_MAX]; /* notes since the worker was woken */
     unsigned asked_count;
-    struct flow asked[ASKED_MAX]; /* not in the table; the dying list has to be seen */
+    struct asked {
+        struct flow flow; /* not in the table; the dying list has to be seen */
+        bool is_dying;
+    } asked[ASKED_MAX];
+    uint16_t places[PLACES]; /* where in asked, plus 1, by the connection's hash and behind; 0 = nowhere */
 };
 
 int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config)
@@ -91,6 +99,11 @@ static bool is_stopping(struct ct_dump *dump)
     return atomic_load_explicit(&dump->stopping, memory_order_relaxed);
 }
 
+static bool is_finishing(struct ct_dump *dump)
+{
+    return atomic_load_explicit(&dump->finishing, memory_order_relaxed);
+}
+
 /* Returns whether somebody woke us. */
 static bool wait_for_wake(struct ct_dump *dump, uint64_t timeout_ns)
 {
@@ -107,7 +120,7 @@ static void rest(struct ct_dump *dump, uint64_t used_ns)
     uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
     uint64_t hurried_ns = now_ns + REST_PER_CPU * used_ns;
     uint64_t due_ns = now_ns + dump->config.interval_ns;
-    while (now_ns < due_ns && !is_stopping(dump)) {
+    while (now_ns < due_ns && !is_stopping(dump) && !is_finishing(dump)) {
         if (wait_for_wake(dump, due_ns - now_ns) && hurried_ns < due_ns)
             due_ns = hurried_ns;
         now_ns = instant_read_clock(CLOCK_MONOTONIC);
@@ -176,7 +189,7 @@ static void take_row(void *context, const struct nlmsghdr *message)
     if (flow->status & IPS_DYING)
         return;
     flow->stop_ns = dump->begin_ns; /* the kernel has looked at it no earlier */
-    if (tracker_wants_row(dump->config.active_timeout_ns, dump->config.began_ns, flow, dump->begin_ns))
+    if (tracker_wants_row(dump->age_ns, dump->config.began_ns, flow, dump->begin_ns))
         tell_owner(dump, &note);
 }
 
@@ -200,12 +213,13 @@ static void see_failure(struct ct_dump *dump, int error)
     dump->failing = error != 0;
 }
 
-static void run_dump(struct ct_dump *dump)
+static void run_dump(struct ct_dump *dump, bool is_last)
 {
     dump->number++;
+    dump->age_ns = is_last ? 0 : dump->config.active_timeout_ns;
     dump->broken = false;
     dump->begin_ns = instant_read_clock(CLOCK_REALTIME);
-    tell_all(dump, FLOW_NOTE_DUMP_BEGIN);
+    tell_all(dump, is_last ? FLOW_NOTE_LAST_DUMP_BEGIN : FLOW_NOTE_DUMP_BEGIN);
     wait_for_all(dump);
     int error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET, &dump->config.mark, take_row, dump);
     if (error)
@@ -237,18 +251,34 @@ static bool is_absent(struct ct_dump *dump, const struct flow *flow)
     return error == -ENOENT || (error == 0 && !found.same);
 }
 
+/* The place of a connection that was asked for, else the one that it would have. */
+static uint16_t *find_place(struct ct_dump *dump, const struct flow *flow)
+{
+    size_t at = flow_hash(flow) % PLACES;
+    while (dump->places[at] != 0 && !flow_is_same(&dump->asked[dump->places[at] - 1].flow, flow))
+        at = (at + 1) % PLACES;
+    return &dump->places[at];
+}
+
+static void ask(struct ct_dump *dump, const struct flow *flow)
+{
+    uint16_t *place = find_place(dump, flow);
+    if (*place != 0)
+        return;
+    dump->asked[dump->asked_count] = (struct asked){.flow = *flow};
+    *place = (uint16_t)++dump->asked_count;
+}
+
 /* Its DESTROY is still to come. */
-static void strike_dying(void *context, const struct nlmsghdr *message)
+static void see_dying(void *context, const struct nlmsghdr *message)
 {
     struct ct_dump *dump = context;
     struct flow flow;
     if (ct_decode(dump->decoder, message, &flow) != 0)
         return;
-    unsigned at = 0;
-    while (at < dump->asked_count && !flow_is_same(&dump->asked[at], &flow))
-        at++;
-    if (at < dump->asked_count)
-        dump->asked[at] = dump->asked[--dump->asked_count];
+    uint16_t place = *find_place(dump, &flow);
+    if (place != 0)
+        dump->asked[place - 1].is_dying = true;
 }
 
 /* Tells the owners which of those that were asked for are gone. */
@@ -258,14 +288,16 @@ static void answer_asked(struct ct_dump *dump)
         return;
     /* Twice: the kernel may end the list early, unsaid, when the entry that it got to leaves the list. */
     int error = 0;
-    for (int i = 0; i < 2 && dump->asked_count > 0 && !error; i++)
-        error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET_DYING, NULL, strike_dying, dump);
+    for (int i = 0; i < 2 && !error; i++)
+        error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET_DYING, NULL, see_dying, dump);
     if (error)
         read_out(dump->fd);
-    for (unsigned i = 0; i < dump->asked_count && !error; i++)
-        tell_owner(dump,
-                   &(struct flow_note){.flow = dump->asked[i], .kind = FLOW_NOTE_GONE, .dump = dump->number});
+    for (const struct asked *asked = dump->asked; asked < dump->asked + dump->asked_count && !error; asked++)
+        if (!asked->is_dying)
+            tell_owner(
+                dump, &(struct flow_note){.flow = asked->flow, .kind = FLOW_NOTE_GONE, .dump = dump->number});
     dump->asked_count = 0;
+    memset(dump->places, 0, sizeof(dump->places));
     for (unsigned i = 0; i < dump->config.workers; i++)
         wake_worker(dump, i);
 }
@@ -274,7 +306,7 @@ static void take_question(struct ct_dump *dump, const struct flow *flow)
 {
     if (!is_absent(dump, flow))
         return;
-    dump->asked[dump->asked_count++] = *flow;
+    ask(dump, flow);
     if (dump->asked_count == ASKED_MAX)
         answer_asked(dump);
 }
@@ -300,14 +332,21 @@ static void *run(void *context)
 {
     struct ct_dump *dump = context;
     setpriority(PRIO_PROCESS, 0, NICENESS); /* for this thread only: reading events comes first */
-    while (!is_stopping(dump)) {
+    while (!is_stopping(dump) && !is_finishing(dump)) {
         uint64_t before_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID);
-        run_dump(dump);
+        run_dump(dump, false);
         for (unsigned i = 0; i < dump->config.workers; i++)
             take_questions(dump, dump->config.worker[i].questions);
         answer_asked(dump);
         rest(dump, instant_read_clock(CLOCK_THREAD_CPUTIME_ID) - before_ns);
     }
+    if (is_stopping(dump))
+        return NULL;
+    run_dump(dump, true);
+    wait_for_all(dump);
+    /* Pairs with the acquire in ct_dump_is_over(). */
+    atomic_store_explicit(&dump->over, true, memory_order_release);
+    wake_worker(dump, 0);
     return NULL;
 }
 
@@ -326,6 +365,18 @@ void ct_dump_stop(struct ct_dump *dump)
     atomic_store_explicit(&dump->stopping, true, memory_order_relaxed);
     wake(dump->wake_fd);
     pthread_join(dump->thread, NULL);
+}
+
+void ct_dump_finish(struct ct_dump *dump)
+{
+    atomic_store_explicit(&dump->finishing, true, memory_order_relaxed);
+    wake(dump->wake_fd);
+}
+
+bool ct_dump_is_over(const struct ct_dump *dump)
+{
+    /* Pairs with the release in run(): every note was taken. */
+    return atomic_load_explicit(&dump->over, memory_order_acquire);
 }
 
 void ct_dump_hurry(struct ct_dump *dump)

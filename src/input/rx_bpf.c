@@ -26,7 +26,12 @@
 #include "ctflow9/bpf_filter.h"
 #include "ctflow9/rx_backend.h"
 
-enum { RING_OCTETS_MAX = 4 << 20 }; /* 16,000 events: 5 ms of three million a second */
+enum {
+    RING_OCTETS_MAX = 4 << 20, /* 16,000 events: 5 ms of three million a second */
+    AHEAD_OCTETS = 2048,
+    PREFETCH_OCTETS = 256,
+    LINE_OCTETS = 64
+};
 
 struct bpf_rx {
     struct rx rx;
@@ -134,6 +139,14 @@ static bool is_at_end(struct bpf_rx *own)
     return own->at == own->end;
 }
 
+/* What is read next but a few is still in the cache of the CPU that made it. */
+static void prefetch(const struct bpf_rx *own)
+{
+    const uint8_t *ahead = own->records + ((own->at + AHEAD_OCTETS) & (own->octets - 1));
+    for (int i = 0; i < PREFETCH_OCTETS; i += LINE_OCTETS)
+        __builtin_prefetch(ahead + i);
+}
+
 /* Takes limit messages at most. */
 static unsigned take_from_ring(struct bpf_rx *own, unsigned limit)
 {
@@ -150,6 +163,7 @@ static unsigned take_from_ring(struct bpf_rx *own, unsigned limit)
         }
         uint32_t octets = header & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
         const struct nlmsghdr *message = (const void *)(record + BPF_RINGBUF_HDR_SZ);
+        prefetch(own);
         if (!(header & BPF_RINGBUF_DISCARD_BIT))
             own->messages[count++] = (struct rx_message){.data = message, .octets = message->nlmsg_len};
         own->at += (BPF_RINGBUF_HDR_SZ + octets + 7) & ~7UL;

@@ -23,6 +23,7 @@
 #include "ctflow9/tracker.h"
 
 #define DRAIN_INTERVAL_NS NS_PER_MS
+#define LAST_LOOK_NS      (5 * NS_PER_S)
 
 enum {
     DRAIN_LIMIT = 8192, /* events between two looks at everything else */
@@ -371,6 +372,27 @@ static void run_worker(struct worker *worker)
     }
 }
 
+/* At the end: what connections have carried that was not reported yet, so that the next start can take all of
+ * it as reported. Another signal, or too long a wait, ends it. */
+static void look_once_more(struct workers *workers)
+{
+    struct worker *worker = &workers->worker[0];
+    if (atomic_load_explicit(&workers->error, memory_order_relaxed) != 0)
+        return; /* there is nobody to report to */
+    uint64_t end_ns = instant_read_clock(CLOCK_MONOTONIC) + LAST_LOOK_NS;
+    ct_dump_finish(workers->dump);
+    while (!ct_dump_is_over(workers->dump)) {
+        wait_for_work(worker, ON_INTERVAL);
+        if (!handle_signals(workers) || instant_read_clock(CLOCK_MONOTONIC) >= end_ns) {
+            errno = 0;
+            log_warn("the last look at the conntrack table was cut short: what some connections that last "
+                     "have carried since the one before is not reported");
+            return;
+        }
+        turn(worker);
+    }
+}
+
 static void *run_thread(void *context)
 {
     run_worker(context);
@@ -417,8 +439,10 @@ int workers_run(struct workers *workers, struct exporter *exporter, const struct
     else
         log_error("cannot start a thread: %s", strerror(-error));
 
-    if (dumping && !error)
+    if (dumping && !error) {
+        look_once_more(workers);
         ct_dump_stop(workers->dump);
+    }
     finish_worker(&workers->worker[0]);
     stop_threads(workers, running);
     export_once(workers);

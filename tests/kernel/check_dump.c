@@ -172,7 +172,8 @@ static void turn(void)
     enum { LIMIT = 8192 };
     for (unsigned i = 0; i < worker_count; i++) {
         struct worker *worker = &workers[i];
-        if (ct_events_drain(worker->events, LIMIT, see_event, worker) < LIMIT)
+        ct_events_drain(worker->events, LIMIT, see_event, worker);
+        if (ct_events_is_drained(worker->events))
             tracker_look(worker->tracker, worker->asked, LIMIT);
         pass_questions(worker);
         take_notes(worker);

@@ -21,6 +21,9 @@ SOURCE_PORT, DESTINATION_PORT, IP_VERSION = 7, 11, 60
 ACTIVE_TIMEOUT, FORCED = 2, 4
 ADDRESS = "10.3.0.2:2057"
 
+# What is exported is a connection as well.
+NOT_EXPORTS = "table inet exports { chain raw { type filter hook output priority raw; udp dport 2057 notrack; }; }"
+
 # linux/netlink.h, linux/netfilter/nfnetlink_compat.h
 NETLINK_NETFILTER, SOL_NETLINK, NETLINK_BROADCAST_ERROR, DESTROY_GROUP = 12, 270, 4, 1 << 2
 
@@ -47,8 +50,8 @@ def totals(records):
 class Talk:
     """UDP connections that go on: each turn carries something both ways."""
 
-    def __init__(self, lab, targets=TARGETS):
-        self.traffic = Traffic(lab)
+    def __init__(self, lab, targets=TARGETS, traffic=None):
+        self.traffic = traffic or Traffic(lab)
         self.connections = []
         for target in targets:
             client = self.traffic.open(lab.client, socket.SOCK_DGRAM, connect_to=(target.address, target.port))
@@ -173,19 +176,48 @@ class Long(unittest.TestCase):
             exporter.finish()
             self.check(lab, port, flows, least_parts=2)
 
-    def test_the_end_tells_what_is_known(self):
-        """What the last look at the table showed, and was not reported yet, is not kept."""
+    def test_the_end_tells_all(self):
+        """A last look shows what connections have carried until now, old ones and young ones."""
+        for workers in "1", "3":
+            with self.subTest(workers=workers), Lab() as lab:
+                lab.router.nft(NOT_EXPORTS)
+                old = Talk(lab)
+                old.turn()
+                port = Port(lab.collector, 2057)
+                exporter = Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "3600", "--adopt", "full",
+                                   "--workers", workers)
+                wait_until(lambda: exporter.ask()["adopted"] == len(TARGETS), "connections are adopted")
+                young = Talk(lab, traffic=old.traffic)
+                for _ in range(4):
+                    old.turn()
+                    young.turn()
+                self.assertEqual(exporter.finish()["records"], 4 * len(TARGETS))
+                wait_until(lambda: len(port.records()) == 4 * len(TARGETS), "the records arrive")
+                packets = sorted(totals(spans)[0] for spans in parts_of(port).values())
+                self.assertEqual(packets, 2 * len(TARGETS) * [4] + 2 * len(TARGETS) * [5])
+                self.assertEqual({record[END_REASON] for record in port.records()}, {ACTIVE_TIMEOUT})
+
+    def test_restart_loses_nothing(self):
+        """What two of them report, one after the other, is what the kernel counted."""
         with Lab() as lab:
-            talk = Talk(lab)
-            for _ in range(5):
-                talk.turn()
+            lab.router.nft(NOT_EXPORTS)
             port = Port(lab.collector, 2057)
-            exporter = Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "3600", "--adopt", "full")
-            wait_until(lambda: exporter.ask()["adopted"] == len(TARGETS), "connections are adopted")
-            self.assertEqual(exporter.finish()["records"], 2 * len(TARGETS))
-            wait_until(lambda: len(port.records()) == 2 * len(TARGETS), "the records arrive")
-            self.assertEqual({totals(spans)[0] for spans in parts_of(port).values()}, {5})
-            self.assertEqual({record[END_REASON] for record in port.records()}, {ACTIVE_TIMEOUT})
+
+            def start():
+                return Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "2", "--fields", "times")
+            exporter = start()
+            truth = Truth(lab)
+            talk = Talk(lab)
+            talk.turn()
+            for _ in range(3):
+                exporter.finish()
+                exporter = start()
+                wait_until(lambda: exporter.ask()["adopted"] == len(TARGETS), "connections are adopted")
+                talk.turn()
+            lab.flush()
+            flows = truth.wait_flows(len(TARGETS))
+            exporter.finish()
+            self.check(lab, port, flows, least_parts=4)
 
     def test_end_without_an_event(self):
         """Entries made while events were off never tell of their end: they are noticed missing, and closed."""

@@ -322,6 +322,36 @@ START_TEST(the_end_tells_what_is_known)
 }
 END_TEST
 
+/* The last dump has rows of every age. */
+START_TEST(the_last_dump_tells_of_the_young_too)
+{
+    start(10);
+    dump(100, flow_of(1, 0, 50));
+    expect(1, 50, 0, 100, FLOW_END_ACTIVE_TIMEOUT);
+    destroyed(flow_of(2, 95, 5), 102); /* before it, as ever */
+    expect(2, 5, 95, 102, FLOW_END_IDLE_TIMEOUT);
+    begin_last(110);
+    row(flow_of(1, 0, 51));
+    row(flow_of(3, 105, 30));
+    destroyed(flow_of(4, 106, 40), 111); /* before its row comes */
+    expect(4, 40, 106, 111, FLOW_END_IDLE_TIMEOUT);
+    row(flow_of(4, 106, 39));
+    row(flow_of(5, 107, 50));
+    destroyed(flow_of(5, 107, 51), 112);
+    expect(5, 51, 107, 112, FLOW_END_IDLE_TIMEOUT);
+    row(flow_of(6, 108, 60));
+    note(FLOW_NOTE_DUMP_END, &(struct flow){0});
+    destroyed(flow_of(6, 108, 61), 113); /* after it */
+    expect(6, 61, 108, 113, FLOW_END_IDLE_TIMEOUT);
+    expect_nothing();
+    while (tracker_finish(tracker, 1))
+        continue;
+    expect(1, 1, 100, 110, FLOW_END_ACTIVE_TIMEOUT);
+    expect(3, 30, 105, 110, FLOW_END_ACTIVE_TIMEOUT);
+    expect_nothing();
+}
+END_TEST
+
 START_TEST(wants_rows_that_it_can_use)
 {
     const uint64_t timeout_ns = TIMEOUT_S * NS_PER_S;
@@ -363,6 +393,7 @@ int main(void)
     tcase_add_test(tcase, follows_a_clock_that_is_set_back);
     tcase_add_test(tcase, without_active_timeout_everything_passes_through);
     tcase_add_test(tcase, the_end_tells_what_is_known);
+    tcase_add_test(tcase, the_last_dump_tells_of_the_young_too);
     tcase_add_test(tcase, wants_rows_that_it_can_use);
     return run(tcase);
 }
