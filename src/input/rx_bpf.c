@@ -28,6 +28,7 @@
 
 enum {
     RING_OCTETS_MAX = 4 << 20, /* 16,000 events: 5 ms of three million a second */
+    RECORD_OCTETS_MAX = BPF_RINGBUF_HDR_SZ + BPF_FILTER_OCTETS_MAX,
     AHEAD_OCTETS = 2048,
     PREFETCH_OCTETS = 256,
     LINE_OCTETS = 64
@@ -43,6 +44,7 @@ struct bpf_rx {
     const uint8_t *records;
     unsigned long at;  /* read up to here */
     unsigned long end; /* the kernel was seen to have come to here */
+    bool was_full;     /* so that the socket may have got something that is not read yet */
     int failure;       /* the socket's -errno, not yet told; 0 = none */
     struct rx_message messages[RX_BATCH];
 };
@@ -129,16 +131,6 @@ static void give_back(struct bpf_rx *own)
     atomic_store_explicit(own->consumer, own->at, memory_order_release);
 }
 
-static bool is_at_end(struct bpf_rx *own)
-{
-    if (own->at == own->end) {
-        /* Pairs with the release of the producer's position in __bpf_ringbuf_reserve(): the headers up to
-         * there are in place. */
-        own->end = atomic_load_explicit(own->producer, memory_order_acquire);
-    }
-    return own->at == own->end;
-}
-
 /* What is read next but a few is still in the cache of the CPU that made it. */
 static void prefetch(const struct bpf_rx *own)
 {
@@ -147,12 +139,20 @@ static void prefetch(const struct bpf_rx *own)
         __builtin_prefetch(ahead + i);
 }
 
-/* Takes limit messages at most. */
-static unsigned take_from_ring(struct bpf_rx *own, unsigned limit)
+/* How far the kernel has come. Since nobody but us makes room, a ring that was full is still nearly so. */
+static void look(struct bpf_rx *own)
+{
+    /* Pairs with the release of the producer's position in __bpf_ringbuf_reserve(): the headers up to there
+     * are in place. */
+    own->end = atomic_load_explicit(own->producer, memory_order_acquire);
+    own->was_full |= own->end - own->at > own->octets - RECORD_OCTETS_MAX;
+}
+
+static unsigned take_from_ring(struct bpf_rx *own, struct rx_message *to, unsigned limit)
 {
     unsigned count = 0;
     own->rx.is_pending = false;
-    while (count < limit && !is_at_end(own)) {
+    while (count < limit && own->at != own->end) {
         const uint8_t *record = own->records + (own->at & (own->octets - 1));
         /* Pairs with the exchange in bpf_ringbuf_commit(): the message is whole. */
         uint32_t header =
@@ -165,7 +165,7 @@ static unsigned take_from_ring(struct bpf_rx *own, unsigned limit)
         const struct nlmsghdr *message = (const void *)(record + BPF_RINGBUF_HDR_SZ);
         prefetch(own);
         if (!(header & BPF_RINGBUF_DISCARD_BIT))
-            own->messages[count++] = (struct rx_message){.data = message, .octets = message->nlmsg_len};
+            to[count++] = (struct rx_message){.data = message, .octets = message->nlmsg_len};
         own->at += (BPF_RINGBUF_HDR_SZ + octets + 7) & ~7UL;
     }
     return count;
@@ -186,8 +186,15 @@ static unsigned take_from_socket(struct bpf_rx *own, struct rx_message *to, unsi
 static int bpf_receive(struct rx *rx, unsigned limit, const struct rx_message **messages)
 {
     struct bpf_rx *own = (struct bpf_rx *)rx;
+    unsigned count = 0;
     give_back(own);
-    unsigned count = take_from_ring(own, limit);
+    look(own);
+    if (own->was_full) { /* neither has to wait until the other is empty */
+        unsigned half = (limit + 1) / 2;
+        count = take_from_socket(own, own->messages, half);
+        own->was_full = count == half;
+    }
+    count += take_from_ring(own, own->messages + count, limit - count);
     if (count < limit)
         count += take_from_socket(own, own->messages + count, limit - count);
     if (count == 0 && own->failure != 0) {

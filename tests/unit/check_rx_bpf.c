@@ -157,6 +157,30 @@ START_TEST(goes_on_in_the_socket)
 }
 END_TEST
 
+/* What is in the socket does not wait until the ring is empty, nor the other way round. */
+START_TEST(reads_both_in_turn)
+{
+    enum { MESSAGES = 340, ROUNDS = 10, MORE = 64 };
+    static uint8_t times[MESSAGES + ROUNDS * MORE];
+    const struct rx_message *messages;
+    struct hearing hearing = hear(1 << 16);
+    for (uint32_t i = 0; i < MESSAGES; i++)
+        multicast_numbered(hearing.from, 0, i);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        int count = rx_receive(hearing.rx, MORE, &messages);
+        ck_assert_int_eq(count, MORE);
+        for (int i = 0; i < count; i++)
+            times[check_numbered(&messages[i])]++;
+        for (uint32_t i = 0; i < MORE; i++)
+            multicast_numbered(hearing.from, 0, MESSAGES + round * MORE + i);
+    }
+    for (uint32_t i = 0; i < MESSAGES; i++)
+        ck_assert_uint_eq(times[i], 1);
+    ck_assert_uint_eq(receive_all(&hearing, times), MESSAGES);
+    stop(&hearing);
+}
+END_TEST
+
 /* What does not fit into either is counted, as without a ring. */
 START_TEST(refuses_what_fits_nowhere)
 {
@@ -347,6 +371,7 @@ int main(void)
     tcase_add_loop_test(tcase, falls_back_and_says_why, 0, REFUSALS);
     tcase_add_loop_test(tcase, refuses_what_was_asked_for_by_name, 0, REFUSALS);
     tcase_add_test(tcase, goes_on_in_the_socket);
+    tcase_add_test(tcase, reads_both_in_turn);
     tcase_add_test(tcase, refuses_what_fits_nowhere);
     tcase_add_test(tcase, leaves_odd_messages_to_the_socket);
     tcase_add_test(tcase, takes_what_is_sent_from_everywhere_at_once);
