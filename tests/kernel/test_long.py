@@ -21,9 +21,6 @@ SOURCE_PORT, DESTINATION_PORT, IP_VERSION = 7, 11, 60
 ACTIVE_TIMEOUT, FORCED = 2, 4
 ADDRESS = "10.3.0.2:2057"
 
-# What is exported is a connection as well.
-NOT_EXPORTS = "table inet exports { chain raw { type filter hook output priority raw; udp dport 2057 notrack; }; }"
-
 # linux/netlink.h, linux/netfilter/nfnetlink_compat.h
 NETLINK_NETFILTER, SOL_NETLINK, NETLINK_BROADCAST_ERROR, DESTROY_GROUP = 12, 270, 4, 1 << 2
 
@@ -180,7 +177,6 @@ class Long(unittest.TestCase):
         """A last look shows what connections have carried until now, old ones and young ones."""
         for workers in "1", "3":
             with self.subTest(workers=workers), Lab() as lab:
-                lab.router.nft(NOT_EXPORTS)
                 old = Talk(lab)
                 old.turn()
                 port = Port(lab.collector, 2057)
@@ -200,7 +196,6 @@ class Long(unittest.TestCase):
     def test_restart_loses_nothing(self):
         """What two of them report, one after the other, is what the kernel counted."""
         with Lab() as lab:
-            lab.router.nft(NOT_EXPORTS)
             port = Port(lab.collector, 2057)
 
             def start():

@@ -117,6 +117,22 @@ class Reading(unittest.TestCase):
             self.assertEqual(process.wait(), 1)
             self.assertRegex(process.log(), r"\A[^\n]*CAP_NET_ADMIN[^\n]*\n\Z")
 
+    def test_capabilities_of_the_service(self):
+        """CAP_BPF is used at the start, and given up; without it events come another way, which is said."""
+        net_admin = 1 << 12
+        for capabilities, said in (("net_admin,+bpf", r""),
+                                   ("net_admin", r"ctflow9: receiving without a BPF ring buffer.*CAP_BPF.*\n")):
+            with self.subTest(capabilities=capabilities), Lab() as lab:
+                limits = [f"--{name}=-all,+{capabilities}" for name in ("bounding-set", "inh-caps")]
+                exporter = Ctflow9(lab, "--rx", "auto", within=("setpriv", *limits))
+                with open(f"/proc/{exporter.popen.pid}/status", encoding="ascii") as status:
+                    permitted = re.search(r"CapPrm:\s*(\w+)", status.read())[1]
+                self.assertEqual(int(permitted, 16), net_admin)
+                self.assertRegex(exporter.log(), rf"\A{said}\Z")
+                Traffic(lab).udp(PLAIN, requests=1, answers=1)
+                lab.flush()
+                exporter.wait_flows(1)
+
     def test_flush_is_heard(self):
         """These are removed by a program's request, and reported like others."""
         with Lab() as lab:

@@ -288,6 +288,8 @@ START_TEST(help_fits_the_screen_and_names_every_setting)
     }
     ck_assert_ptr_nonnull(strstr(help, "  -c, --collector HOST[:PORT] "));
     ck_assert_ptr_nonnull(strstr(help, " 512 to 8972 octets, default 1400\n"));
+    ck_assert_ptr_nonnull(strstr(help, " 4K to 1G octets, default 64M\n"));
+    ck_assert_ptr_nonnull(strstr(help, " default auto\n"));
     for (char *line = strtok(help, "\n"); line; line = strtok(NULL, "\n"))
         ck_assert_msg(strlen(line) < 80, "too long: %s", line);
     json_decref(settings);
