@@ -26,7 +26,10 @@ enum {
     WAKE_EVERY = 256, /* notes; a worker is woken this often while a dump goes on */
     REST_PER_CPU = 4, /* hurried dumps come one after the other, but never take more than a fifth of a CPU */
     ASKED_MAX = 1024, /* connections whose absence is checked against the dying list at once */
-    PLACES = 4 * ASKED_MAX
+    PLACES = 4 * ASKED_MAX,
+    LISTS_MIN = 2,
+    LISTS_MAX = 8,
+    IN_ONE_GO = 8 /* dying connections that the kernel tells of in a single datagram for certain */
 };
 
 struct ct_dump {
@@ -44,6 +47,7 @@ struct ct_dump {
     bool broken;
     bool failing;                      /* the last dump was not finished; said so */
     unsigned put[CT_DUMP_WORKERS_MAX]; /* notes since the worker was woken */
+    unsigned dying_count;              /* in the present list */
     unsigned asked_count;
     struct asked {
         struct flow flow; /* not in the table; the dying list has to be seen */
@@ -274,6 +278,7 @@ static void see_dying(void *context, const struct nlmsghdr *message)
 {
     struct ct_dump *dump = context;
     struct flow flow;
+    dump->dying_count++;
     if (ct_decode(dump->decoder, message, &flow) != 0)
         return;
     uint16_t place = *find_place(dump, &flow);
@@ -281,15 +286,28 @@ static void see_dying(void *context, const struct nlmsghdr *message)
         dump->asked[place - 1].is_dying = true;
 }
 
+/*
+ * Once is not enough: a connection leaves the table a moment before it comes to the list; and between two
+ * datagrams the kernel ends the list early, unsaid, when the connection that it has got to leaves it
+ * (ctnetlink_dump_dying() in net/netfilter/nf_conntrack_netlink.c).
+ */
+static int list_dying(struct ct_dump *dump)
+{
+    for (int lists = 1;; lists++) {
+        dump->dying_count = 0;
+        int error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET_DYING, NULL, see_dying, dump);
+        if (error || lists == LISTS_MAX || (lists >= LISTS_MIN && dump->dying_count <= IN_ONE_GO))
+            return error;
+        be_patient();
+    }
+}
+
 /* Tells the owners which of those that were asked for are gone. */
 static void answer_asked(struct ct_dump *dump)
 {
     if (dump->asked_count == 0)
         return;
-    /* Twice: the kernel may end the list early, unsaid, when the entry that it got to leaves the list. */
-    int error = 0;
-    for (int i = 0; i < 2 && !error; i++)
-        error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET_DYING, NULL, see_dying, dump);
+    int error = list_dying(dump);
     if (error)
         read_out(dump->fd);
     for (const struct asked *asked = dump->asked; asked < dump->asked + dump->asked_count && !error; asked++)
