@@ -11,25 +11,25 @@
  * come several times.
  *
  * What ended later than everything before it cannot be a repeat, and is noted in order, without a look at
- * other memory: looking a hash up in a table of that size would miss the cache and take as long as a quarter
- * of the receiving. The few that come late have a table of their own, an eighth as large, which forgets what
- * it has not seen for longest.
+ * other memory: measured, 3 ns, where a place in a hash table that is not in the cache takes 50 and more.
+ * What comes late is looked for among those and in a hash table of its own, which takes 130 ns: connections
+ * that time out, for the kernel finds them some time after their end, and everything after a clock was set
+ * back.
  *
  * Something new is taken for a repeat once in about 10^13 times. Nobody may run beside anybody.
  */
 struct recent;
 
-enum { RECENT_CAPACITY_MIN = 64 };
-
 /*
- * Remembers the last capacity connections, a power of two from RECENT_CAPACITY_MIN on, 17 octets each. All
- * memory is taken here, resident memory too, for it fills within seconds anyway. 0 or -ENOMEM.
+ * Remembers at least the last capacity connections, from 1 to 2^30 and rounded up to a power of two, that
+ * came in order, and as many that came late. All memory is taken here: 16 octets for each, resident from the
+ * start, and 24 that are touched when something comes late. 0 or -ENOMEM.
  */
-int recent_open(struct recent **recent, size_t capacity);
+int recent_open(struct recent **recent, uint32_t capacity);
 void recent_close(struct recent *recent); /* NULL is fine */
 
 /*
- * Whether the connection, known by the kernel's stamp of its end and by a number whose upper half is well
- * spread, was seen lately; now it was.
+ * Whether the connection, known by the kernel's stamp of its end and by a number that tells it from others
+ * that ended at the same time, was seen lately; now it was.
  */
 bool recent_seen(struct recent *recent, uint64_t stop_ns, uint64_t number);

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/recent.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 enum {
-    WAYS = 8,
-    LOG_PER_LATE = RECENT_CAPACITY_MIN / WAYS,
     AHEAD = 16, /* events; four cache lines: by then the memory is there */
-    FOR_WRITING = 1
+    FOR_WRITING = 1,
+    MARKS = 8
 };
 
 /* One event of the log. */
@@ -20,47 +18,61 @@ struct event {
     uint64_t number;
 };
 
-/*
- * Nearly all events come in the order of their stop times, and one that is later than all before it cannot be
- * a repeat: it goes to the end of the log, which is therefore sorted. Anything else is looked for in the log,
- * and, when it is not there, in the lines of those that came late.
- */
-struct recent {
-    size_t log_mask;
-    size_t log_end;    /* events ever put into the log */
-    struct event *log; /* by stop time; the oldest are overwritten */
-    size_t line_mask;
-    uint64_t (*lines)[WAYS]; /* numbers, the last seen first; 0 = none */
+/* A cache line of marks of those that came late, filled from its beginning; 0 = none. */
+struct line {
+    _Alignas(64) uint64_t marks[MARKS];
 };
 
-static void *map(size_t octets)
+/*
+ * What is later than all before it goes to the end of the log, which is therefore sorted. Anything else goes
+ * into one of two hash tables, filled to two thirds at most; what finds its line full goes into the next one.
+ * When the younger table has taken capacity connections, the older one is emptied and becomes the younger
+ * one.
+ */
+struct recent {
+    size_t capacity; /* a power of two */
+    size_t log_end;  /* events ever put into the log */
+    struct event *log;
+    size_t late; /* in the younger table */
+    size_t lines;
+    struct line *younger, *older;
+};
+
+static void *map(size_t octets, int flags)
 {
-    void *memory =
-        mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    void *memory = mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void unmap(void *memory, size_t octets)
+{
+    if (memory)
+        munmap(memory, octets);
 }
 
 static size_t log_octets(const struct recent *recent)
 {
-    return (recent->log_mask + 1) * sizeof(*recent->log);
+    return recent->capacity * sizeof(*recent->log);
 }
 
-static size_t lines_octets(const struct recent *recent)
+static size_t table_octets(const struct recent *recent)
 {
-    return (recent->line_mask + 1) * sizeof(*recent->lines);
+    return recent->lines * sizeof(*recent->younger);
 }
 
-int recent_open(struct recent **recent, size_t capacity)
+int recent_open(struct recent **recent, uint32_t capacity)
 {
-    assert(capacity >= RECENT_CAPACITY_MIN && (capacity & (capacity - 1)) == 0);
     struct recent *new = calloc(1, sizeof(*new));
     if (!new)
         return -ENOMEM;
-    new->log_mask = capacity - 1;
-    new->line_mask = capacity / LOG_PER_LATE / WAYS - 1;
-    new->log = map(log_octets(new));
-    new->lines = map(lines_octets(new));
-    if (!new->log || !new->lines) {
+    new->capacity = 1;
+    while (new->capacity < capacity)
+        new->capacity *= 2;
+    new->lines = (new->capacity + new->capacity / 2) / MARKS + 1;
+    new->log = map(log_octets(new), MAP_POPULATE);
+    new->younger = map(table_octets(new), MAP_NORESERVE);
+    new->older = map(table_octets(new), MAP_NORESERVE);
+    if (!new->log || !new->younger || !new->older) {
         recent_close(new);
         return -ENOMEM;
     }
@@ -72,16 +84,15 @@ void recent_close(struct recent *recent)
 {
     if (!recent)
         return;
-    if (recent->log)
-        munmap(recent->log, log_octets(recent));
-    if (recent->lines)
-        munmap(recent->lines, lines_octets(recent));
+    unmap(recent->log, log_octets(recent));
+    unmap(recent->younger, table_octets(recent));
+    unmap(recent->older, table_octets(recent));
     free(recent);
 }
 
-static const struct event *at(const struct recent *recent, size_t position)
+static struct event *at(const struct recent *recent, size_t position)
 {
-    return &recent->log[position & recent->log_mask];
+    return &recent->log[position & (recent->capacity - 1)];
 }
 
 static bool is_later_than_all(const struct recent *recent, uint64_t stop_ns)
@@ -92,7 +103,7 @@ static bool is_later_than_all(const struct recent *recent, uint64_t stop_ns)
 /* A repeat is mostly near the end: the search goes back from there, in steps that double. */
 static bool is_in_log(const struct recent *recent, uint64_t stop_ns, uint64_t number)
 {
-    size_t oldest = recent->log_end <= recent->log_mask ? 0 : recent->log_end - recent->log_mask - 1;
+    size_t oldest = recent->log_end <= recent->capacity ? 0 : recent->log_end - recent->capacity;
     size_t low = recent->log_end, high = low; /* behind high, all are later */
     if (at(recent, oldest)->stop_ns > stop_ns)
         return false;
@@ -110,26 +121,73 @@ static bool is_in_log(const struct recent *recent, uint64_t stop_ns, uint64_t nu
     return low < recent->log_end && at(recent, low)->stop_ns == stop_ns && at(recent, low)->number == number;
 }
 
-static bool is_in_lines(struct recent *recent, uint64_t number)
+static uint64_t mix(uint64_t hash, uint64_t word)
 {
-    uint64_t *line = recent->lines[number >> 32 & recent->line_mask];
-    uint64_t mark = number | 1; /* never 0 */
-    int way = 0;
-    while (way < WAYS && line[way] != mark)
-        way++;
-    bool seen = way < WAYS;
-    memmove(line + 1, line, (size_t)(seen ? way : WAYS - 1) * sizeof(*line));
-    line[0] = mark;
-    return seen;
+    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 32;
+}
+
+static uint64_t mark_of(uint64_t stop_ns, uint64_t number)
+{
+    uint64_t mark = mix(mix(mix(0, stop_ns), number), 0);
+    return mark != 0 ? mark : 1;
+}
+
+static bool is_in_line(const struct line *line, uint64_t mark)
+{
+    bool found = false;
+    for (unsigned i = 0; i < MARKS; i++)
+        found |= line->marks[i] == mark;
+    return found;
+}
+
+/* NULL when the mark is there; else the line that has room for it. */
+static struct line *look_for(const struct recent *recent, struct line *table, uint64_t mark)
+{
+    size_t line = (mark >> 32) * recent->lines >> 32;
+    while (!is_in_line(&table[line], mark)) {
+        if (table[line].marks[MARKS - 1] == 0)
+            return &table[line];
+        line = line + 1 < recent->lines ? line + 1 : 0;
+    }
+    return NULL;
+}
+
+static void add(struct line *line, uint64_t mark)
+{
+    unsigned free = 0;
+    while (line->marks[free] != 0)
+        free++;
+    line->marks[free] = mark;
+}
+
+static void turn_over(struct recent *recent)
+{
+    struct line *younger = recent->older;
+    recent->older = recent->younger;
+    recent->younger = younger;
+    memset(younger, 0, table_octets(recent));
+    recent->late = 0;
+}
+
+static bool was_late(struct recent *recent, uint64_t mark)
+{
+    struct line *line = look_for(recent, recent->younger, mark);
+    if (!line)
+        return true;
+    bool was = !look_for(recent, recent->older, mark);
+    add(line, mark);
+    if (++recent->late == recent->capacity)
+        turn_over(recent);
+    return was;
 }
 
 bool recent_seen(struct recent *recent, uint64_t stop_ns, uint64_t number)
 {
     if (is_later_than_all(recent, stop_ns)) {
-        recent->log[recent->log_end++ & recent->log_mask] =
-            (struct event){.stop_ns = stop_ns, .number = number};
-        __builtin_prefetch(&recent->log[(recent->log_end + AHEAD) & recent->log_mask], FOR_WRITING);
+        *at(recent, recent->log_end++) = (struct event){.stop_ns = stop_ns, .number = number};
+        __builtin_prefetch(at(recent, recent->log_end + AHEAD), FOR_WRITING);
         return false;
     }
-    return is_in_log(recent, stop_ns, number) || is_in_lines(recent, number);
+    return is_in_log(recent, stop_ns, number) || was_late(recent, mark_of(stop_ns, number));
 }

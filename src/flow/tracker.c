@@ -38,14 +38,11 @@ struct tracker {
     struct tracked *missed[MISSED_MAX]; /* entries that were MISSED; they may have changed since */
 };
 
-static size_t recent_capacity(uint32_t repeats_max)
+static uint32_t recent_capacity(uint32_t repeats_max)
 {
-    size_t capacity = RECENT_CAPACITY_MIN;
     if (repeats_max == 0)
-        repeats_max = RECENT_DEFAULT;
-    while (capacity < repeats_max && capacity < RECENT_MAX)
-        capacity *= 2;
-    return capacity;
+        return RECENT_DEFAULT;
+    return repeats_max < RECENT_MAX ? repeats_max : RECENT_MAX;
 }
 
 int tracker_open(struct tracker **tracker, const struct tracker_config *config, tracker_report *report,
