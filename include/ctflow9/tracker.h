@@ -18,7 +18,7 @@
  *  - A short connection passes through: it takes no place in the table.
  *  - One that began before ctflow9 is adopted by the first complete dump: what it carried before counts as
  *    reported (unless adopt_full). If it ends before that dump has shown it, nothing is reported. One that
- *    had ended before ctflow9 began, and whose DESTROY the kernel had kept, is reported whole.
+ *    had been removed before ctflow9 began, and whose DESTROY the kernel had kept, is reported whole.
  *  - When the table is full a connection is not reported before its end, and its DESTROY carries everything.
  *  - Counters that another program set to 0 go on from there: nothing is lost or counted again.
  *  - A row that was read before a connection died and arrives after its DESTROY changes nothing: while a dump

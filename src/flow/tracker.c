@@ -145,6 +145,17 @@ static bool may_have_row(const struct tracker *tracker, const struct flow *flow)
            tracker_wants_row(tracker->row_age_ns, tracker->config.began_ns, flow, tracker->dump_ns);
 }
 
+/*
+ * It had ended before us, and not by its time-out: the kernel has kept its event, which nobody had before.
+ * (What timed out is found by the kernel some time after its end; until then a run before this one saw and
+ * reported it.)
+ */
+static bool was_kept_for_us(const struct tracker *tracker, const struct flow *flow)
+{
+    return flow->stop_ns < tracker->config.began_ns && flow_has(flow, FLOW_HAS_TIMEOUT) &&
+           flow->timeout_s > 0;
+}
+
 /* A connection that is not in the table has ended. */
 static void end_unknown(struct tracker *tracker, const struct flow *flow)
 {
@@ -154,9 +165,9 @@ static void end_unknown(struct tracker *tracker, const struct flow *flow)
         may_have_row(tracker, flow) ? flow_table_add(tracker->table, flow, flow_hash(flow)) : NULL;
     if (dead)
         dead->state = TRACKED_DEAD;
-    /* How much of it was counted before us is not known, unless the kernel had kept all of it for us. */
+    /* How much of it was counted before us is not known. */
     bool dropped = !tracker->adopted && !tracker->adopt_overflow && !tracker->config.adopt_full &&
-                   began_before_us(tracker, flow) && flow->stop_ns >= tracker->config.began_ns &&
+                   began_before_us(tracker, flow) && !was_kept_for_us(tracker, flow) &&
                    flow_has(flow, FLOW_HAS_COUNTERS);
     if (dropped)
         stats_count(&tracker->config.stats->adopted, 1);

@@ -159,6 +159,26 @@ class Long(unittest.TestCase):
             self.assertEqual({totals(spans)[0] for spans in parts.values()}, {7})
             self.assertTrue(all(record[START_MS] >= begin_ms for record in port.records()))
 
+    def test_restart_finds_what_timed_out(self):
+        """What timed out while nobody listened is found by the next look at the table: it was reported before."""
+        for _ in range(10):
+            with Lab() as lab:
+                port = Port(lab.collector, 2057)
+                exporter = Ctflow9(lab, "-c", ADDRESS)
+                Talk(lab).turn()
+                exporter.finish()
+                time.sleep(2.5)  # the router's time-out is 2 s
+                exporter = Ctflow9(lab, "-c", ADDRESS)
+                wait_until(lambda: int(lab.router.run("sysctl", "-n", "net.netfilter.nf_conntrack_count")) == 0,
+                           "the kernel finds them")
+                counted = exporter.finish()
+                self.assertEqual(counted["adopted"], counted["events"])
+                wait_until(lambda: len(port.records()) >= 2 * len(TARGETS), "the records arrive")
+                self.assertEqual({totals(spans)[0] for spans in parts_of(port).values()}, {1})
+            if counted["events"] > 0:  # else the kernel had found them in between
+                return
+        self.fail("the kernel was always faster")
+
     def test_adopt_full(self):
         with Lab() as lab:
             truth = Truth(lab)

@@ -118,11 +118,18 @@ START_TEST(drops_what_ends_before_it_could_be_adopted)
 {
     start(10);
     destroyed(flow_of(1, -5, 100), 0);
+    destroyed(flow_of(9, -5, 100), -1); /* timed out before us, and was found just now */
     begin(1);
     destroyed(flow_of(2, -5, 100), 1);
     row(flow_of(2, -5, 99));
-    ck_assert_uint_eq(stats.adopted, 2);
+    ck_assert_uint_eq(stats.adopted, 3);
     expect_nothing();
+
+    struct flow kept = flow_of(10, -5, 100); /* was removed before us, and its event not delivered */
+    kept.has |= FLOW_HAS_TIMEOUT;
+    kept.timeout_s = 30;
+    destroyed(kept, -1);
+    expect(10, 100, -5, -1, FLOW_END_IDLE_TIMEOUT);
 
     destroyed(flow_of(3, 0, 1), 1); /* a new one */
     expect(3, 1, 0, 1, FLOW_END_IDLE_TIMEOUT);
@@ -137,7 +144,7 @@ START_TEST(drops_what_ends_before_it_could_be_adopted)
     begin(3);
     row(flow_of(6, -5, 100));
     end(FLOW_NOTE_DUMP_END);
-    ck_assert_uint_eq(stats.adopted, 4);
+    ck_assert_uint_eq(stats.adopted, 5);
     expect_nothing();
 
     /* Then there was no room for it, or it was overlooked. */
@@ -151,7 +158,7 @@ START_TEST(drops_what_ends_before_it_could_be_adopted)
     expect(6, 2, 0, 6, FLOW_END_IDLE_TIMEOUT);
     destroyed(flow_of(8, -5, 101), 6);
     expect(8, 101, -5, 6, FLOW_END_IDLE_TIMEOUT);
-    ck_assert_uint_eq(stats.adopted, 4);
+    ck_assert_uint_eq(stats.adopted, 5);
 }
 END_TEST
 
