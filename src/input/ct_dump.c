@@ -28,7 +28,7 @@ enum {
     ASKED_MAX = 1024, /* connections whose absence is checked against the dying list at once */
     PLACES = 4 * ASKED_MAX,
     LISTS_MIN = 2,
-    LISTS_MAX = 8,
+    LISTS_MAX = 4,
     IN_ONE_GO = 8 /* dying connections that the kernel tells of in a single datagram for certain */
 };
 

@@ -612,7 +612,7 @@ static void expect_sums(void)
     ck_assert_uint_eq(total(offsetof(struct stats, gone)), kernel.silent - kernel.lost);
     ck_assert_uint_eq(total(offsetof(struct stats, adopted)), OLDER - kernel.whole);
     ck_assert_uint_gt(total(offsetof(struct stats, gone)), 0);
-    ck_assert_uint_ge(kernel.last_dump - LAST_DUMPS, test_ms() / 1000);
+    ck_assert_uint_ge(kernel.last_dump - LAST_DUMPS, 3); /* however slow the machine is */
 }
 
 START_TEST(what_goes_in_comes_out)
