@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "ctflow9/wire.h"
 
@@ -78,16 +81,31 @@ static inline bool flow_has(const struct flow *flow, unsigned bits)
 }
 
 /* The protocol is ICMP in the family it belongs to: its tuples have a type and a code instead of ports. */
-bool flow_is_icmp(const struct flow *flow);
+static inline bool flow_is_icmp(const struct flow *flow)
+{
+    return flow->protocol == (flow->family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
 
 /* The addresses or ports of one side are not the mirror of the other's: a translation happened. */
-bool flow_is_translated(const struct flow *flow);
+static inline bool flow_is_translated(const struct flow *flow)
+{
+    const struct flow_tuple *original = &flow->tuple[FLOW_ORIGINAL];
+    const struct flow_tuple *reply = &flow->tuple[FLOW_REPLY];
+    return memcmp(&original->src, &reply->dst, sizeof(original->src)) != 0 ||
+           memcmp(&original->dst, &reply->src, sizeof(original->dst)) != 0 ||
+           original->src_port != reply->dst_port || original->dst_port != reply->src_port;
+}
 
 /*
  * Whether anything went that way: by its counters, or, without them, by IPS_SEEN_REPLY (the original
  * direction then always has).
  */
-bool flow_has_direction(const struct flow *flow, enum flow_direction direction);
+static inline bool flow_has_direction(const struct flow *flow, enum flow_direction direction)
+{
+    if (flow_has(flow, FLOW_HAS_COUNTERS))
+        return flow->packets[direction] != 0 || flow->octets[direction] != 0;
+    return direction == FLOW_ORIGINAL || (flow->status & IPS_SEEN_REPLY) != 0;
+}
 
 /*
  * The same connection: original tuple, zones, id and start time are all equal. CTA_ID alone is used again,

@@ -43,6 +43,7 @@ struct packet {
     unsigned shape_mask;         /* the bits of SHAPE_OF_FLOW that are told apart */
     unsigned open_count;         /* datagrams with records in them */
     struct open_datagram open[SHAPES_OF_FLOW];
+    struct record record; /* in the making; members that its shape has not are from flows before */
     struct template options[OPTIONS_TEMPLATES];
     uint8_t template_datagram[PACKET_OCTETS_MAX];
     uint8_t buffers[]; /* SHAPES_OF_FLOW x max_datagram */
@@ -251,51 +252,42 @@ static uint64_t fill_common(const struct packet *packet, const struct flow *flow
     return stop_ms;
 }
 
-/* Both ends as the original direction saw them, and what they became. */
-static void fill_ends(const struct flow *flow, bool translated, struct record *record)
+/* The reply's record is the original's mirror: seen from inside, whatever was translated. */
+static void fill_ends(const struct flow *flow, enum flow_direction direction, struct record *record)
 {
-    const struct flow_tuple *original = &flow->tuple[FLOW_ORIGINAL];
-    const struct flow_tuple *reply = &flow->tuple[FLOW_REPLY];
+    const struct flow_tuple *tuple = &flow->tuple[FLOW_ORIGINAL];
+    bool is_reply = direction == FLOW_REPLY;
+    const union flow_address *source = is_reply ? &tuple->dst : &tuple->src;
+    const union flow_address *destination = is_reply ? &tuple->src : &tuple->dst;
 
     if (flow->family == AF_INET6) {
-        memcpy(record->source_ipv6, original->src.v6, sizeof(record->source_ipv6));
-        memcpy(record->destination_ipv6, original->dst.v6, sizeof(record->destination_ipv6));
+        memcpy(record->source_ipv6, source, sizeof(record->source_ipv6));
+        memcpy(record->destination_ipv6, destination, sizeof(record->destination_ipv6));
     } else {
-        record->source_ipv4 = original->src.v4;
-        record->destination_ipv4 = original->dst.v4;
+        record->source_ipv4 = source->v4;
+        record->destination_ipv4 = destination->v4;
     }
-    record->source_port = original->src_port;
-    record->destination_port = original->dst_port;
-    if (!translated)
-        return;
-    if (flow->family == AF_INET6) {
-        memcpy(record->post_nat_source_ipv6, reply->dst.v6, sizeof(record->post_nat_source_ipv6));
-        memcpy(record->post_nat_destination_ipv6, reply->src.v6, sizeof(record->post_nat_destination_ipv6));
-    } else {
-        record->post_nat_source_ipv4 = reply->dst.v4;
-        record->post_nat_destination_ipv4 = reply->src.v4;
-    }
-    record->post_nat_source_port = reply->dst_port;
-    record->post_nat_destination_port = reply->src_port;
+    record->source_port = is_reply ? tuple->dst_port : tuple->src_port;
+    record->destination_port = is_reply ? tuple->src_port : tuple->dst_port;
 }
 
-#define SWAP(a, b)                      \
-    do {                                \
-        uint8_t swap_[sizeof(a)];       \
-        memcpy(swap_, &(a), sizeof(a)); \
-        memcpy(&(a), &(b), sizeof(a));  \
-        memcpy(&(b), swap_, sizeof(a)); \
-    } while (0)
-
-/* The reply's record is the original's mirror: seen from inside, whatever was translated. */
-static void mirror_ends(struct record *record)
+/* What source and destination were translated to. The reply's tuple has them the other way round. */
+static void fill_post_nat_ends(const struct flow *flow, enum flow_direction direction, struct record *record)
 {
-    SWAP(record->source_ipv6, record->destination_ipv6);
-    SWAP(record->source_ipv4, record->destination_ipv4);
-    SWAP(record->source_port, record->destination_port);
-    SWAP(record->post_nat_source_ipv6, record->post_nat_destination_ipv6);
-    SWAP(record->post_nat_source_ipv4, record->post_nat_destination_ipv4);
-    SWAP(record->post_nat_source_port, record->post_nat_destination_port);
+    const struct flow_tuple *tuple = &flow->tuple[FLOW_REPLY];
+    bool is_reply = direction == FLOW_REPLY;
+    const union flow_address *source = is_reply ? &tuple->src : &tuple->dst;
+    const union flow_address *destination = is_reply ? &tuple->dst : &tuple->src;
+
+    if (flow->family == AF_INET6) {
+        memcpy(record->post_nat_source_ipv6, source, sizeof(record->post_nat_source_ipv6));
+        memcpy(record->post_nat_destination_ipv6, destination, sizeof(record->post_nat_destination_ipv6));
+    } else {
+        record->post_nat_source_ipv4 = source->v4;
+        record->post_nat_destination_ipv4 = destination->v4;
+    }
+    record->post_nat_source_port = is_reply ? tuple->src_port : tuple->dst_port;
+    record->post_nat_destination_port = is_reply ? tuple->dst_port : tuple->src_port;
 }
 
 /* Type and code come from the direction's own tuple, and stand in the destination port too. */
@@ -336,23 +328,23 @@ void packet_add(struct packet *packet, const struct flow *flow)
 {
     unsigned shape = shape_of_flow(flow) & packet->shape_mask;
     struct open_datagram *open = &packet->open[shape_index(shape)];
-    struct record record = {0};
-    uint64_t last_ms = fill_common(packet, flow, &record);
-    fill_ends(flow, (shape & SHAPE_NAT) != 0, &record);
+    struct record *record = &packet->record;
+    uint64_t last_ms = fill_common(packet, flow, record);
 
     for (enum flow_direction direction = FLOW_ORIGINAL; direction <= FLOW_REPLY; direction++) {
         if (!flow_has_direction(flow, direction))
             continue;
-        if (direction == FLOW_REPLY)
-            mirror_ends(&record);
+        fill_ends(flow, direction, record);
+        if (shape & SHAPE_NAT)
+            fill_post_nat_ends(flow, direction, record);
         if (shape & SHAPE_ICMP)
-            fill_icmp(&flow->tuple[direction], &record);
-        record.packets = htobe64(flow->packets[direction]);
-        record.octets = htobe64(flow->octets[direction]);
+            fill_icmp(&flow->tuple[direction], record);
+        record->packets = htobe64(flow->packets[direction]);
+        record->octets = htobe64(flow->octets[direction]);
         if (packet->aggregate)
-            aggregate_add(packet->aggregate, shape, &record, packet->now.monotonic_ns);
+            aggregate_add(packet->aggregate, shape, record, packet->now.monotonic_ns);
         else
-            append(packet, open, &record, last_ms);
+            append(packet, open, record, last_ms);
     }
 }
 
