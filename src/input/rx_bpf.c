@@ -183,20 +183,22 @@ static unsigned take_from_socket(struct bpf_rx *own, struct rx_message *to, unsi
     return (unsigned)count;
 }
 
+/*
+ * The ring is looked at first, and the socket read once: what a second time brought would lie in the same
+ * buffers. Neither has to wait until the other is empty.
+ */
 static int bpf_receive(struct rx *rx, unsigned limit, const struct rx_message **messages)
 {
     struct bpf_rx *own = (struct bpf_rx *)rx;
-    unsigned count = 0;
     give_back(own);
     look(own);
-    if (own->was_full) { /* neither has to wait until the other is empty */
-        unsigned half = (limit + 1) / 2;
-        count = take_from_socket(own, own->messages, half);
-        own->was_full = count == half;
+    unsigned count = take_from_ring(own, own->messages, own->was_full ? limit / 2 : limit);
+    if (count < limit) {
+        unsigned from_socket = take_from_socket(own, own->messages + count, limit - count);
+        own->was_full = from_socket == limit - count;
+        count += from_socket;
+        count += take_from_ring(own, own->messages + count, limit - count);
     }
-    count += take_from_ring(own, own->messages + count, limit - count);
-    if (count < limit)
-        count += take_from_socket(own, own->messages + count, limit - count);
     if (count == 0 && own->failure != 0) {
         int failure = own->failure;
         own->failure = 0;

@@ -246,12 +246,16 @@ static void *send_many(void *context)
     return NULL;
 }
 
-/* From several CPUs at a time, while it is read: a message is never seen before it is whole. */
+/* Octets: a receive buffer that has room for all, and small ones, so that ring and socket are full in turn.
+ */
+static const uint64_t rcvbufs[] = {64 << 20, 1 << 16, 1 << 14, 1 << 12};
+
+/* From several CPUs at a time, while it is read: a message is never seen before it is whole, nor twice. */
 START_TEST(takes_what_is_sent_from_everywhere_at_once)
 {
     static uint8_t times[SENDERS << SENDER_SHIFT];
     struct sender senders[SENDERS];
-    struct hearing hearing = hear(64 << 20);
+    struct hearing hearing = hear(rcvbufs[_i]);
     senders_left = SENDERS;
     for (uint32_t i = 0; i < SENDERS; i++) {
         senders[i] = (struct sender){.number = i, .fd = netlink_socket_open()};
@@ -276,7 +280,7 @@ START_TEST(takes_what_is_sent_from_everywhere_at_once)
         for (uint32_t k = 0; k < BY_EACH; k++)
             ck_assert_uint_le(times[i << SENDER_SHIFT | k], 1);
     }
-    ck_assert_uint_gt(received, BY_EACH);
+    ck_assert_uint_gt(received, _i == 0 ? BY_EACH : BY_EACH / 100);
     ck_assert_uint_eq(received + drops(&hearing), SENDERS * BY_EACH);
     stop(&hearing);
 }
@@ -374,7 +378,8 @@ int main(void)
     tcase_add_test(tcase, reads_both_in_turn);
     tcase_add_test(tcase, refuses_what_fits_nowhere);
     tcase_add_test(tcase, leaves_odd_messages_to_the_socket);
-    tcase_add_test(tcase, takes_what_is_sent_from_everywhere_at_once);
+    tcase_add_loop_test(tcase, takes_what_is_sent_from_everywhere_at_once, 0,
+                        sizeof(rcvbufs) / sizeof(rcvbufs[0]));
     tcase_add_test(tcase, shares_the_events);
     tcase_add_test(tcase, lets_only_the_mark_pass);
     Suite *suite = suite_create("rx_bpf");
