@@ -51,6 +51,12 @@ unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_han
 bool ct_events_is_drained(const struct ct_events *events);
 
 /*
+ * Deliveries that did not fit into the receive buffer so far, modulo 2^32, when the kernel is to keep what
+ * does not; else 0. Any thread may ask.
+ */
+uint32_t ct_events_deferred(const struct ct_events *events);
+
+/*
  * Hears no more. What has arrived stays to be drained, so that the last drains come to an end however busy
  * the kernel is; the ct_events_run() after them counts the last drops.
  */

@@ -195,6 +195,12 @@ static bool failed(struct ct_events *events, int error)
     return error != 0;
 }
 
+uint32_t ct_events_deferred(const struct ct_events *events)
+{
+    uint32_t drops;
+    return events->guard.wanted && netlink_socket_drops(events->fd, &drops) == 0 ? drops : 0;
+}
+
 void ct_events_stop(struct ct_events *events)
 {
     failed(events, netlink_socket_leave(events->fd, NFNLGRP_CONNTRACK_DESTROY));

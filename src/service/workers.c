@@ -24,6 +24,8 @@
 
 #define DRAIN_INTERVAL_NS NS_PER_MS
 #define LAST_LOOK_NS      (5 * NS_PER_S)
+#define LAST_EVENTS_NS    (5 * NS_PER_S)
+#define LAST_RETRY_NS     (1250 * NS_PER_MS)
 
 enum {
     DRAIN_LIMIT = 8192, /* events between two looks at everything else */
@@ -372,25 +374,74 @@ static void run_worker(struct worker *worker)
     }
 }
 
+/* A turn of the first worker while the end waits for something. false: another signal, or too long a wait,
+ * ends that. */
+static bool go_on(struct workers *workers, uint64_t end_ns)
+{
+    wait_for_work(&workers->worker[0], ON_INTERVAL);
+    if (!handle_signals(workers) || instant_read_clock(CLOCK_MONOTONIC) >= end_ns)
+        return false;
+    turn(&workers->worker[0]);
+    return true;
+}
+
+static uint64_t count_deferred(const struct workers *workers)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < workers->count; i++)
+        count += ct_events_deferred(workers->worker[i].events);
+    return count;
+}
+
+/*
+ * At the end: events that did not fit. The kernel throws them away once nobody listens. It tries to send them
+ * a second after the first of them did not fit, and then every 10 ms, until one does not fit
+ * (net/netfilter/nf_conntrack_ecache.c): when all did for longer than a second, it has no more. Its list of
+ * them would tell the same, but takes seconds to read when it is long, and holds up the sending.
+ */
+static void take_deferred(struct workers *workers)
+{
+    uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+    uint64_t end_ns = now_ns + LAST_EVENTS_NS;
+    uint64_t deferred = 0, changed_ns = now_ns;
+    for (uint64_t count = count_deferred(workers); count > 0; count = count_deferred(workers)) {
+        now_ns = instant_read_clock(CLOCK_MONOTONIC);
+        if (count != deferred)
+            changed_ns = now_ns;
+        else if (now_ns - changed_ns >= LAST_RETRY_NS)
+            return;
+        deferred = count;
+        if (!go_on(workers, end_ns)) {
+            errno = 0;
+            log_warn("the end came before all events that the kernel had kept: their connections are not "
+                     "reported, unless ctflow9 starts again soon");
+            return;
+        }
+    }
+}
+
 /* At the end: what connections have carried that was not reported yet, so that the next start can take all of
- * it as reported. Another signal, or too long a wait, ends it. */
+ * it as reported. */
 static void look_once_more(struct workers *workers)
 {
-    struct worker *worker = &workers->worker[0];
-    if (atomic_load_explicit(&workers->error, memory_order_relaxed) != 0)
-        return; /* there is nobody to report to */
     uint64_t end_ns = instant_read_clock(CLOCK_MONOTONIC) + LAST_LOOK_NS;
     ct_dump_finish(workers->dump);
-    while (!ct_dump_is_over(workers->dump)) {
-        wait_for_work(worker, ON_INTERVAL);
-        if (!handle_signals(workers) || instant_read_clock(CLOCK_MONOTONIC) >= end_ns) {
+    while (!ct_dump_is_over(workers->dump))
+        if (!go_on(workers, end_ns)) {
             errno = 0;
             log_warn("the last look at the conntrack table was cut short: what some connections that last "
                      "have carried since the one before is not reported");
             return;
         }
-        turn(worker);
-    }
+}
+
+static void end(struct workers *workers)
+{
+    if (atomic_load_explicit(&workers->error, memory_order_relaxed) != 0)
+        return; /* there is nobody to report to */
+    take_deferred(workers);
+    if (workers->dump)
+        look_once_more(workers);
 }
 
 static void *run_thread(void *context)
@@ -434,14 +485,13 @@ int workers_run(struct workers *workers, struct exporter *exporter, const struct
     bool dumping = !error && workers->dump;
     if (dumping)
         error = ct_dump_start(workers->dump);
-    if (!error)
-        run_worker(&workers->worker[0]);
-    else
+    if (error) {
         log_error("cannot start a thread: %s", strerror(-error));
-
-    if (dumping && !error) {
-        look_once_more(workers);
-        ct_dump_stop(workers->dump);
+    } else {
+        run_worker(&workers->worker[0]);
+        end(workers);
+        if (dumping)
+            ct_dump_stop(workers->dump);
     }
     finish_worker(&workers->worker[0]);
     stop_threads(workers, running);

@@ -45,6 +45,17 @@ class Storm(unittest.TestCase):
         totals = self.storm("--rcvbuf", "256K")
         self.assertGreater(totals["deferred"], 0)
 
+    def test_end(self):
+        """At the end, too, what the kernel has deferred is waited for: it would throw it away."""
+        for options in ("--active-timeout", 0), ("--active-timeout", 60), ("--workers", 2):
+            with self.subTest(options=options), Lab() as lab:
+                exporter = Ctflow9(lab, "--rcvbuf", "64K", *options)
+                lab.make_flows(5000)
+                lab.flush()
+                totals = exporter.finish()
+                self.assertGreater(totals["deferred"], 0)
+                self.assertEqual((totals["flows"], totals["lost"]), (5000, 0))
+
     def test_unreliable(self):
         """Then it is lost, and counted."""
         with Lab() as lab:
