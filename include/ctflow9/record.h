@@ -5,6 +5,13 @@
 
 #include "ctflow9/flow.h"
 
+/* Where a record's packets come from and go to: in IPv4 or IPv6, the other's members have no meaning. */
+struct record_ends {
+    uint8_t source_ipv6[16], destination_ipv6[16];
+    be32 source_ipv4, destination_ipv4;
+    be16 source_port, destination_port;
+};
+
 /*
  * One NetFlow data record's values, in network byte order: one direction of a flow (or of a span of it), or
  * of several that were merged.
@@ -13,16 +20,12 @@
  * this struct; nothing but speed depends on that order.
  */
 struct record {
-    uint8_t source_ipv6[16], destination_ipv6[16];
-    be32 source_ipv4, destination_ipv4;
-    be16 source_port, destination_port;
+    struct record_ends ends;
     uint8_t protocol, ip_version, flow_direction, flow_end_reason;
     be32 ingress_interface, egress_interface;
     be64 octets, packets;
     be32 first_switched_ms, last_switched_ms; /* SysUptime of the start and the end */
-    uint8_t post_nat_source_ipv6[16], post_nat_destination_ipv6[16];
-    be32 post_nat_source_ipv4, post_nat_destination_ipv4;
-    be16 post_nat_source_port, post_nat_destination_port;
+    struct record_ends post_nat;              /* what the ends were translated to */
     be16 icmp_type_code;
     uint8_t icmpv6_type, icmpv6_code;
     be64 mark;

@@ -252,42 +252,23 @@ static uint64_t fill_common(const struct packet *packet, const struct flow *flow
     return stop_ms;
 }
 
-/* The reply's record is the original's mirror: seen from inside, whatever was translated. */
-static void fill_ends(const struct flow *flow, enum flow_direction direction, struct record *record)
+/* The ends of a tuple, as seen from its source or, turned round, from its destination. */
+static void fill_ends(const struct flow *flow, enum flow_direction direction, bool turned,
+                      struct record_ends *ends)
 {
-    const struct flow_tuple *tuple = &flow->tuple[FLOW_ORIGINAL];
-    bool is_reply = direction == FLOW_REPLY;
-    const union flow_address *source = is_reply ? &tuple->dst : &tuple->src;
-    const union flow_address *destination = is_reply ? &tuple->src : &tuple->dst;
+    const struct flow_tuple *tuple = &flow->tuple[direction];
+    const union flow_address *source = turned ? &tuple->dst : &tuple->src;
+    const union flow_address *destination = turned ? &tuple->src : &tuple->dst;
 
     if (flow->family == AF_INET6) {
-        memcpy(record->source_ipv6, source, sizeof(record->source_ipv6));
-        memcpy(record->destination_ipv6, destination, sizeof(record->destination_ipv6));
+        memcpy(ends->source_ipv6, source, sizeof(ends->source_ipv6));
+        memcpy(ends->destination_ipv6, destination, sizeof(ends->destination_ipv6));
     } else {
-        record->source_ipv4 = source->v4;
-        record->destination_ipv4 = destination->v4;
+        ends->source_ipv4 = source->v4;
+        ends->destination_ipv4 = destination->v4;
     }
-    record->source_port = is_reply ? tuple->dst_port : tuple->src_port;
-    record->destination_port = is_reply ? tuple->src_port : tuple->dst_port;
-}
-
-/* What source and destination were translated to. The reply's tuple has them the other way round. */
-static void fill_post_nat_ends(const struct flow *flow, enum flow_direction direction, struct record *record)
-{
-    const struct flow_tuple *tuple = &flow->tuple[FLOW_REPLY];
-    bool is_reply = direction == FLOW_REPLY;
-    const union flow_address *source = is_reply ? &tuple->src : &tuple->dst;
-    const union flow_address *destination = is_reply ? &tuple->dst : &tuple->src;
-
-    if (flow->family == AF_INET6) {
-        memcpy(record->post_nat_source_ipv6, source, sizeof(record->post_nat_source_ipv6));
-        memcpy(record->post_nat_destination_ipv6, destination, sizeof(record->post_nat_destination_ipv6));
-    } else {
-        record->post_nat_source_ipv4 = source->v4;
-        record->post_nat_destination_ipv4 = destination->v4;
-    }
-    record->post_nat_source_port = is_reply ? tuple->src_port : tuple->dst_port;
-    record->post_nat_destination_port = is_reply ? tuple->dst_port : tuple->src_port;
+    ends->source_port = turned ? tuple->dst_port : tuple->src_port;
+    ends->destination_port = turned ? tuple->src_port : tuple->dst_port;
 }
 
 /* Type and code come from the direction's own tuple, and stand in the destination port too. */
@@ -296,8 +277,8 @@ static void fill_icmp(const struct flow_tuple *tuple, struct record *record)
     record->icmp_type_code = htobe16((uint16_t)(tuple->icmp_type << 8 | tuple->icmp_code));
     record->icmpv6_type = tuple->icmp_type;
     record->icmpv6_code = tuple->icmp_code;
-    record->source_port = 0;
-    record->destination_port = record->icmp_type_code;
+    record->ends.source_port = 0;
+    record->ends.destination_port = record->icmp_type_code;
 }
 
 static void append(struct packet *packet, struct open_datagram *open, const struct record *record,
@@ -334,9 +315,10 @@ void packet_add(struct packet *packet, const struct flow *flow)
     for (enum flow_direction direction = FLOW_ORIGINAL; direction <= FLOW_REPLY; direction++) {
         if (!flow_has_direction(flow, direction))
             continue;
-        fill_ends(flow, direction, record);
+        /* The reply's record is the original's mirror: seen from inside, whatever was translated. */
+        fill_ends(flow, FLOW_ORIGINAL, direction == FLOW_REPLY, &record->ends);
         if (shape & SHAPE_NAT)
-            fill_post_nat_ends(flow, direction, record);
+            fill_ends(flow, FLOW_REPLY, direction == FLOW_ORIGINAL, &record->post_nat);
         if (shape & SHAPE_ICMP)
             fill_icmp(&flow->tuple[direction], record);
         record->packets = htobe64(flow->packets[direction]);

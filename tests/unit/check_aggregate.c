@@ -72,10 +72,10 @@ static struct aggregate_option all(void)
 
 static struct record udp_record(void)
 {
-    return (struct record){.source_ipv4 = inet_addr("10.1.2.3"),
-                           .destination_ipv4 = inet_addr("192.0.2.53"),
-                           .source_port = htons(40000),
-                           .destination_port = htons(53),
+    return (struct record){.ends.source_ipv4 = inet_addr("10.1.2.3"),
+                           .ends.destination_ipv4 = inet_addr("192.0.2.53"),
+                           .ends.source_port = htons(40000),
+                           .ends.destination_port = htons(53),
                            .protocol = IPPROTO_UDP,
                            .ip_version = 4,
                            .flow_end_reason = FLOW_END_IDLE_TIMEOUT,
@@ -88,10 +88,10 @@ static struct record udp_record(void)
 static struct record udp6_record(void)
 {
     struct record record = udp_record();
-    record.source_ipv4 = record.destination_ipv4 = 0;
+    record.ends.source_ipv4 = record.ends.destination_ipv4 = 0;
     record.ip_version = 6;
-    ck_assert_int_eq(inet_pton(AF_INET6, "2001:db8:1:2::3", record.source_ipv6), 1);
-    ck_assert_int_eq(inet_pton(AF_INET6, "2001:db8:aaaa:bbbb::53", record.destination_ipv6), 1);
+    ck_assert_int_eq(inet_pton(AF_INET6, "2001:db8:1:2::3", record.ends.source_ipv6), 1);
+    ck_assert_int_eq(inet_pton(AF_INET6, "2001:db8:aaaa:bbbb::53", record.ends.destination_ipv6), 1);
     return record;
 }
 
@@ -101,7 +101,7 @@ START_TEST(equal_records_become_one)
         .keys = OPTIONS_KEY_PROTO, .source_ipv4_bits = 32, .destination_ipv4_bits = 32});
     struct record record = udp_record();
     aggregate_add(aggregate, 0, &record, START_NS);
-    record.source_port = htons(40001);
+    record.ends.source_port = htons(40001);
     record.flow_end_reason = FLOW_END_FORCED;
     record.octets = htobe64(UINT64_C(0x100000000));
     record.packets = htobe64(20);
@@ -115,8 +115,8 @@ START_TEST(equal_records_become_one)
     aggregate_flush(aggregate);
 
     ck_assert_uint_eq(left_count, 1);
-    const struct record want = {.source_ipv4 = inet_addr("10.1.2.3"),
-                                .destination_ipv4 = inet_addr("192.0.2.53"),
+    const struct record want = {.ends.source_ipv4 = inet_addr("10.1.2.3"),
+                                .ends.destination_ipv4 = inet_addr("192.0.2.53"),
                                 .protocol = IPPROTO_UDP,
                                 .ip_version = 4,
                                 .flow_end_reason = FLOW_END_FORCED,
@@ -141,18 +141,18 @@ static const struct difference {
     unsigned destination_bits;
     unsigned shape;
 } differences[] = {
-    {offsetof(struct record, source_ipv4) + 3, 0, 25, 0, 0},
-    {offsetof(struct record, source_ipv4), 0, 1, 0, 0},
-    {offsetof(struct record, destination_ipv4) + 3, 0, 0, 25, 0},
-    {offsetof(struct record, source_port), OPTIONS_KEY_SPORT, 0, 0, 0},
-    {offsetof(struct record, destination_port) + 1, OPTIONS_KEY_DPORT, 0, 0, 0},
+    {offsetof(struct record, ends.source_ipv4) + 3, 0, 25, 0, 0},
+    {offsetof(struct record, ends.source_ipv4), 0, 1, 0, 0},
+    {offsetof(struct record, ends.destination_ipv4) + 3, 0, 0, 25, 0},
+    {offsetof(struct record, ends.source_port), OPTIONS_KEY_SPORT, 0, 0, 0},
+    {offsetof(struct record, ends.destination_port) + 1, OPTIONS_KEY_DPORT, 0, 0, 0},
     {offsetof(struct record, protocol), OPTIONS_KEY_PROTO, 0, 0, 0},
     {offsetof(struct record, mark) + 7, OPTIONS_KEY_MARK, 0, 0, 0},
     {offsetof(struct record, vrf_id) + 3, OPTIONS_KEY_ZONE, 0, 0, 0},
-    {offsetof(struct record, post_nat_source_ipv4) + 2, OPTIONS_KEY_NAT, 17, 0, SHAPE_NAT},
-    {offsetof(struct record, post_nat_destination_ipv4) + 2, OPTIONS_KEY_NAT, 0, 17, SHAPE_NAT},
-    {offsetof(struct record, post_nat_source_port), OPTIONS_KEY_NAT | OPTIONS_KEY_SPORT, 0, 0, SHAPE_NAT},
-    {offsetof(struct record, post_nat_destination_port), OPTIONS_KEY_NAT | OPTIONS_KEY_DPORT, 0, 0,
+    {offsetof(struct record, post_nat.source_ipv4) + 2, OPTIONS_KEY_NAT, 17, 0, SHAPE_NAT},
+    {offsetof(struct record, post_nat.destination_ipv4) + 2, OPTIONS_KEY_NAT, 0, 17, SHAPE_NAT},
+    {offsetof(struct record, post_nat.source_port), OPTIONS_KEY_NAT | OPTIONS_KEY_SPORT, 0, 0, SHAPE_NAT},
+    {offsetof(struct record, post_nat.destination_port), OPTIONS_KEY_NAT | OPTIONS_KEY_DPORT, 0, 0,
      SHAPE_NAT},
     {offsetof(struct record, icmp_type_code), OPTIONS_KEY_DPORT, 0, 0, SHAPE_ICMP},
 };
@@ -205,24 +205,24 @@ START_TEST(addresses_are_cut_to_their_prefix)
                                       .destination_ipv6_bits = 128,
                                       .keys = OPTIONS_KEY_NAT});
     struct record record = udp_record();
-    record.source_ipv4 = record.post_nat_source_ipv4 = inet_addr("10.255.255.255");
+    record.ends.source_ipv4 = record.post_nat.source_ipv4 = inet_addr("10.255.255.255");
     aggregate_add(aggregate, SHAPE_NAT, &record, START_NS);
     record = udp6_record();
-    memset(record.source_ipv6 + 4, 0xff, 12);
+    memset(record.ends.source_ipv6 + 4, 0xff, 12);
     aggregate_add(aggregate, SHAPE_IPV6, &record, START_NS);
     aggregate_flush(aggregate);
 
     ck_assert_uint_eq(left_count, 2);
     const struct record *ipv4 = &left[0].record, *ipv6 = &left[1].record;
-    ck_assert_uint_eq(ipv4->source_ipv4, inet_addr("10.255.240.0"));
-    ck_assert_uint_eq(ipv4->post_nat_source_ipv4, inet_addr("10.255.240.0"));
-    ck_assert_uint_eq(ipv4->destination_ipv4, 0);
+    ck_assert_uint_eq(ipv4->ends.source_ipv4, inet_addr("10.255.240.0"));
+    ck_assert_uint_eq(ipv4->post_nat.source_ipv4, inet_addr("10.255.240.0"));
+    ck_assert_uint_eq(ipv4->ends.destination_ipv4, 0);
     ck_assert_uint_eq(ipv4->source_prefix_bits, 20);
     ck_assert_uint_eq(ipv4->destination_prefix_bits, 0);
     uint8_t want[16];
     ck_assert_int_eq(inet_pton(AF_INET6, "2001:db8:ffff:8000::", want), 1);
-    ck_assert_mem_eq(ipv6->source_ipv6, want, 16);
-    ck_assert_mem_eq(ipv6->destination_ipv6, record.destination_ipv6, 16);
+    ck_assert_mem_eq(ipv6->ends.source_ipv6, want, 16);
+    ck_assert_mem_eq(ipv6->ends.destination_ipv6, record.ends.destination_ipv6, 16);
     ck_assert_uint_eq(ipv6->source_prefix_bits, 49);
     ck_assert_uint_eq(ipv6->destination_prefix_bits, 128);
 }
@@ -256,7 +256,7 @@ static uint64_t deadline_ns(void)
 static void add_from_port(uint16_t port, uint64_t now_ns)
 {
     struct record record = udp_record();
-    record.source_port = htons(port);
+    record.ends.source_port = htons(port);
     aggregate_add(aggregate, 0, &record, now_ns);
 }
 
@@ -274,16 +274,16 @@ START_TEST(each_leaves_when_its_interval_is_over)
     ck_assert_uint_eq(left_count, 0);
     aggregate_run(aggregate, 1061 * NS_PER_S);
     ck_assert_uint_eq(left_count, 2);
-    ck_assert_uint_eq(ntohs(left[0].record.source_port), 1);
+    ck_assert_uint_eq(ntohs(left[0].record.ends.source_port), 1);
     ck_assert_uint_eq(be32toh(left[0].record.flows), 2);
     ck_assert_uint_eq(left[0].record.flow_end_reason, FLOW_END_ACTIVE_TIMEOUT);
-    ck_assert_uint_eq(ntohs(left[1].record.source_port), 2);
+    ck_assert_uint_eq(ntohs(left[1].record.ends.source_port), 2);
     ck_assert_uint_eq(deadline_ns(), 1062 * NS_PER_S);
 
     add_from_port(1, 1061 * NS_PER_S); /* a new one, from a whole second on */
     aggregate_run(aggregate, 1062 * NS_PER_S);
     ck_assert_uint_eq(left_count, 3);
-    ck_assert_uint_eq(ntohs(left[2].record.source_port), 3);
+    ck_assert_uint_eq(ntohs(left[2].record.ends.source_port), 3);
     ck_assert_uint_eq(deadline_ns(), 1121 * NS_PER_S);
     aggregate_run(aggregate, 2000 * NS_PER_S);
     ck_assert_uint_eq(left_count, 4);
@@ -326,12 +326,12 @@ START_TEST(when_full_the_oldest_leaves_early)
     add_from_port(4, START_NS);
     ck_assert_uint_eq(left_count, 1);
     ck_assert_uint_eq(stats.aggregates_early, 1);
-    ck_assert_uint_eq(ntohs(left[0].record.source_port), 1);
+    ck_assert_uint_eq(ntohs(left[0].record.ends.source_port), 1);
     ck_assert_uint_eq(be32toh(left[0].record.flows), 2);
     ck_assert_uint_eq(left[0].record.flow_end_reason, FLOW_END_LACK_OF_RESOURCES);
     add_from_port(1, START_NS);
     ck_assert_uint_eq(left_count, 2);
-    ck_assert_uint_eq(ntohs(left[1].record.source_port), 2);
+    ck_assert_uint_eq(ntohs(left[1].record.ends.source_port), 2);
     aggregate_flush(aggregate);
     ck_assert_uint_eq(left_count, 5);
     ck_assert_uint_eq(stats.aggregates_early, 2);
@@ -398,26 +398,26 @@ static struct record key_of(const struct aggregate_option *by, unsigned shape, c
                          .destination_prefix_bits =
                              ipv6 ? by->destination_ipv6_bits : by->destination_ipv4_bits};
     if (ipv6) {
-        cut(key.source_ipv6, record->source_ipv6, by->source_ipv6_bits);
-        cut(key.destination_ipv6, record->destination_ipv6, by->destination_ipv6_bits);
+        cut(key.ends.source_ipv6, record->ends.source_ipv6, by->source_ipv6_bits);
+        cut(key.ends.destination_ipv6, record->ends.destination_ipv6, by->destination_ipv6_bits);
     } else {
-        cut(&key.source_ipv4, &record->source_ipv4, by->source_ipv4_bits);
-        cut(&key.destination_ipv4, &record->destination_ipv4, by->destination_ipv4_bits);
+        cut(&key.ends.source_ipv4, &record->ends.source_ipv4, by->source_ipv4_bits);
+        cut(&key.ends.destination_ipv4, &record->ends.destination_ipv4, by->destination_ipv4_bits);
     }
     if (nat && ipv6) {
-        cut(key.post_nat_source_ipv6, record->post_nat_source_ipv6, by->source_ipv6_bits);
-        cut(key.post_nat_destination_ipv6, record->post_nat_destination_ipv6, by->destination_ipv6_bits);
+        cut(key.post_nat.source_ipv6, record->post_nat.source_ipv6, by->source_ipv6_bits);
+        cut(key.post_nat.destination_ipv6, record->post_nat.destination_ipv6, by->destination_ipv6_bits);
     } else if (nat) {
-        cut(&key.post_nat_source_ipv4, &record->post_nat_source_ipv4, by->source_ipv4_bits);
-        cut(&key.post_nat_destination_ipv4, &record->post_nat_destination_ipv4, by->destination_ipv4_bits);
+        cut(&key.post_nat.source_ipv4, &record->post_nat.source_ipv4, by->source_ipv4_bits);
+        cut(&key.post_nat.destination_ipv4, &record->post_nat.destination_ipv4, by->destination_ipv4_bits);
     }
     if (by->keys & OPTIONS_KEY_SPORT) {
-        key.source_port = record->source_port;
-        key.post_nat_source_port = nat ? record->post_nat_source_port : 0;
+        key.ends.source_port = record->ends.source_port;
+        key.post_nat.source_port = nat ? record->post_nat.source_port : 0;
     }
     if (by->keys & OPTIONS_KEY_DPORT) {
-        key.destination_port = record->destination_port;
-        key.post_nat_destination_port = nat ? record->post_nat_destination_port : 0;
+        key.ends.destination_port = record->ends.destination_port;
+        key.post_nat.destination_port = nat ? record->post_nat.destination_port : 0;
     }
     if (by->keys & OPTIONS_KEY_DPORT && shape & SHAPE_ICMP) {
         key.icmp_type_code = ipv6 ? 0 : record->icmp_type_code;
@@ -503,15 +503,15 @@ static void any_address(uint8_t *address, unsigned octets)
 /* Everything is set, also what the shape does not send. */
 static struct record any_record(unsigned shape)
 {
-    struct record record = {.source_port = htons((uint16_t)any(3)),
-                            .destination_port = htons((uint16_t)any(3)),
+    struct record record = {.ends.source_port = htons((uint16_t)any(3)),
+                            .ends.destination_port = htons((uint16_t)any(3)),
                             .protocol = (uint8_t)any(2),
                             .ip_version = shape & SHAPE_IPV6 ? 6 : 4,
                             .flow_end_reason = (uint8_t)any(5),
                             .octets = htobe64((uint64_t)rand() << any(20)),
                             .packets = htobe64(any(1000)),
-                            .post_nat_source_port = htons((uint16_t)any(2)),
-                            .post_nat_destination_port = htons((uint16_t)any(2)),
+                            .post_nat.source_port = htons((uint16_t)any(2)),
+                            .post_nat.destination_port = htons((uint16_t)any(2)),
                             .icmp_type_code = htons((uint16_t)any(2)),
                             .icmpv6_type = (uint8_t)any(2),
                             .icmpv6_code = (uint8_t)any(2),
@@ -519,14 +519,14 @@ static struct record any_record(unsigned shape)
                             .vrf_id = htobe32(any(2)),
                             .start_ms = htobe64(any(100000)),
                             .end_ms = htobe64(100000 + any(100000))};
-    any_address(record.source_ipv6, 16);
-    any_address(record.destination_ipv6, 16);
-    any_address(record.post_nat_source_ipv6, 16);
-    any_address(record.post_nat_destination_ipv6, 16);
-    any_address((uint8_t *)&record.source_ipv4, 4);
-    any_address((uint8_t *)&record.destination_ipv4, 4);
-    any_address((uint8_t *)&record.post_nat_source_ipv4, 4);
-    any_address((uint8_t *)&record.post_nat_destination_ipv4, 4);
+    any_address(record.ends.source_ipv6, 16);
+    any_address(record.ends.destination_ipv6, 16);
+    any_address(record.post_nat.source_ipv6, 16);
+    any_address(record.post_nat.destination_ipv6, 16);
+    any_address((uint8_t *)&record.ends.source_ipv4, 4);
+    any_address((uint8_t *)&record.ends.destination_ipv4, 4);
+    any_address((uint8_t *)&record.post_nat.source_ipv4, 4);
+    any_address((uint8_t *)&record.post_nat.destination_ipv4, 4);
     return record;
 }
 
