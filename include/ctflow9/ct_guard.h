@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "ctflow9/stats.h"
+#include "ctflow9/tell_once.h"
 
 /*
  * Keeps reliable delivery from harming the router. Events that the kernel keeps to send again keep their
@@ -21,8 +22,7 @@ struct ct_guard {
     bool wanted;         /* reliable delivery is asked for */
     bool released;       /* … and let go of at present */
     uint32_t drops_seen; /* the socket's drop counter at the last booking */
-    uint64_t lost_untold;
-    uint64_t next_tell_ns;
+    struct tell_once losses;
 };
 
 struct ct_guard_table {

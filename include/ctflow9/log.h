@@ -20,5 +20,6 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2))); /* only with --verbose */
 
-/* Appends ": " and errno's text, unless errno is 0. */
+/* log_warn() appends ": " and errno's text, unless errno is 0; log_warnx() does not. */
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warnx(const char *format, ...) __attribute__((format(printf, 1, 2)));

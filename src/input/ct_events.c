@@ -15,8 +15,7 @@
 #include "ctflow9/netlink_socket.h"
 #include "ctflow9/rx.h"
 
-#define LOOK_INTERVAL_NS    (100 * NS_PER_MS)
-#define FAILURE_INTERVAL_NS (60 * NS_PER_S)
+#define LOOK_INTERVAL_NS (100 * NS_PER_MS)
 
 enum { TYPE_DESTROY = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE };
 
@@ -27,12 +26,12 @@ struct ct_events {
     struct ct_decoder *decoder;
     struct stats *stats;
     struct ct_guard guard;
-    uint32_t table_limit;  /* 0 = what the kernel says */
-    bool is_drained;       /* by the last drain */
-    bool unlooked;         /* something was read since the last look at the drop counter */
-    int failure;           /* the last -errno of a call that should not fail, not yet told; 0 = none */
+    uint32_t table_limit; /* 0 = what the kernel says */
+    bool is_drained;      /* by the last drain */
+    bool unlooked;        /* something was read since the last look at the drop counter */
+    int failure;          /* the last -errno of a call that should not fail */
+    struct tell_once failures;
     uint64_t next_look_ns; /* monotonic */
-    uint64_t next_failure_ns;
 };
 
 /* The step that failed. */
@@ -49,10 +48,10 @@ static int set_rcvbuf(int fd, uint64_t octets)
     if (granted < 0)
         return refuse("set the receive buffer", (int)granted);
     if ((uint64_t)granted < octets) {
-        errno = 0;
-        log_warn("the kernel granted a receive buffer of %" PRId64 " octets instead of %" PRIu64
-                 "; more takes CAP_NET_ADMIN outside any container, or: sysctl -w net.core.rmem_max=%" PRIu64,
-                 granted, octets, octets);
+        log_warnx(
+            "the kernel granted a receive buffer of %" PRId64 " octets instead of %" PRIu64
+            "; more takes CAP_NET_ADMIN outside any container, or: sysctl -w net.core.rmem_max=%" PRIu64,
+            granted, octets, octets);
     }
     log_debug("the receive buffer has %" PRId64 " octets", granted);
     return 0;
@@ -155,6 +154,17 @@ static void take(struct ct_events *events, const struct rx_message *received, ui
     handler(context, &flow);
 }
 
+/* Notes the trouble, to be told. */
+static bool failed(struct ct_events *events, int error)
+{
+    if (!error)
+        return false;
+    events->failure = error;
+    events->unlooked = true;
+    tell_once_count(&events->failures, 1);
+    return true;
+}
+
 unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_handler *handler, void *context)
 {
     unsigned taken = 0;
@@ -162,8 +172,7 @@ unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_han
         unsigned asked = limit - taken < RX_BATCH ? limit - taken : RX_BATCH;
         const struct rx_message *messages;
         int count = rx_receive(events->rx, asked, &messages);
-        if (count < 0)
-            events->failure = count;
+        failed(events, count < 0 ? count : 0);
         if (count <= 0)
             break;
         uint64_t now_ns = instant_read_clock(CLOCK_REALTIME);
@@ -174,7 +183,7 @@ unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_han
             break;
     }
     events->is_drained = taken < limit && !rx_is_pending(events->rx);
-    events->unlooked |= taken > 0 || events->failure != 0;
+    events->unlooked |= taken > 0;
     return taken;
 }
 
@@ -186,13 +195,6 @@ bool ct_events_is_drained(const struct ct_events *events)
 void ct_events_wants_event(const struct ct_events *events, struct poll_set *set)
 {
     rx_wants(events->rx, set);
-}
-
-static bool failed(struct ct_events *events, int error)
-{
-    if (error)
-        events->failure = error;
-    return error != 0;
 }
 
 uint32_t ct_events_deferred(const struct ct_events *events)
@@ -239,12 +241,11 @@ static void guard_table(struct ct_events *events)
     if (verdict == CT_GUARD_STAY)
         return;
     change_mode(events, verdict);
-    errno = 0;
     if (verdict == CT_GUARD_RELEASE)
-        log_warn("the conntrack table is nearly full (%" PRIu32 " of %" PRIu32
-                 ") while events come faster than they are read: reliable delivery is off until it has "
-                 "drained, events may be lost; raise --rcvbuf or net.netfilter.nf_conntrack_max",
-                 table.entries, table.limit);
+        log_warnx("the conntrack table is nearly full (%" PRIu32 " of %" PRIu32
+                  ") while events come faster than they are read: reliable delivery is off until it has "
+                  "drained, events may be lost; raise --rcvbuf or net.netfilter.nf_conntrack_max",
+                  table.entries, table.limit);
     else
         log_info("the conntrack table has drained (%" PRIu32 " of %" PRIu32 "): delivery is reliable again",
                  table.entries, table.limit);
@@ -254,14 +255,12 @@ static void tell_troubles(struct ct_events *events, uint64_t now_ns)
 {
     uint64_t lost = ct_guard_losses_to_tell(&events->guard, now_ns);
     if (lost > 0) {
-        errno = 0;
-        log_warn("%" PRIu64 " events were lost, they came faster than they were read; raise --rcvbuf", lost);
+        log_warnx("%" PRIu64 " events were lost, they came faster than they were read; raise --rcvbuf", lost);
     }
-    if (events->failure != 0 && now_ns >= events->next_failure_ns) {
+    uint64_t failures = tell_once_due(&events->failures, now_ns);
+    if (failures > 0) {
         errno = -events->failure;
-        log_warn("trouble with the socket that hears conntrack events");
-        events->failure = 0;
-        events->next_failure_ns = now_ns + FAILURE_INTERVAL_NS;
+        log_warn("trouble with the socket that hears conntrack events, %" PRIu64 " times", failures);
     }
 }
 

@@ -6,10 +6,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
-#include "ctflow9/instant.h"
 #include "ctflow9/netlink_socket.h"
-
-#define TELL_INTERVAL_NS (60 * NS_PER_S)
 
 void ct_guard_init(struct ct_guard *guard, bool reliable, struct stats *stats)
 {
@@ -24,7 +21,7 @@ uint32_t ct_guard_book(struct ct_guard *guard, uint32_t drops)
         stats_count(&guard->stats->deferred, dropped);
     } else {
         stats_count(&guard->stats->lost, dropped);
-        guard->lost_untold += dropped;
+        tell_once_count(&guard->losses, dropped);
     }
     return dropped;
 }
@@ -52,12 +49,7 @@ void ct_guard_changed(struct ct_guard *guard, enum ct_guard_verdict verdict)
 
 uint64_t ct_guard_losses_to_tell(struct ct_guard *guard, uint64_t now_ns)
 {
-    uint64_t lost = guard->lost_untold;
-    if (lost == 0 || now_ns < guard->next_tell_ns)
-        return 0;
-    guard->lost_untold = 0;
-    guard->next_tell_ns = now_ns + TELL_INTERVAL_NS;
-    return lost;
+    return tell_once_due(&guard->losses, now_ns);
 }
 
 static int read_table_attribute(const struct nlattr *attribute, void *context)

@@ -40,9 +40,6 @@ static const struct sysctl {
     "add chain inet ctflow9 track { type filter hook prerouting priority 0; }; " \
     "add rule inet ctflow9 track ct state new'"
 
-/* errno's text stands where it belongs in the line, not at its end. */
-#define warn(...) (errno = 0, log_warn(__VA_ARGS__))
-
 static int write_sysctl(const char *path)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -75,30 +72,32 @@ static void check_sysctl(const struct sysctl *sysctl, bool set)
     if (value == 1)
         return;
     if (value < 0) {
-        warn("cannot read net.netfilter.%s (%s); if this kernel is built without it, %s", sysctl->name,
-             strerror(-value), sysctl->when_0);
+        log_warnx("cannot read net.netfilter.%s (%s); if this kernel is built without it, %s", sysctl->name,
+                  strerror(-value), sysctl->when_0);
         return;
     }
     const char *meaning = value == 2 && sysctl->when_2 != NULL ? sysctl->when_2 : sysctl->when_0;
     if (error)
-        warn("net.netfilter.%s is %d and cannot be set from here (%s): %s; where /proc/sys can be written, "
-             "type: sysctl -w net.netfilter.%s=1",
-             sysctl->name, value, strerror(-error), meaning, sysctl->name);
+        log_warnx(
+            "net.netfilter.%s is %d and cannot be set from here (%s): %s; where /proc/sys can be written, "
+            "type: sysctl -w net.netfilter.%s=1",
+            sysctl->name, value, strerror(-error), meaning, sysctl->name);
     else
-        warn("net.netfilter.%s is %d: %s; type: sysctl -w net.netfilter.%s=1 (or start with --set-sysctls), "
-             "it works for new connections",
-             sysctl->name, value, meaning, sysctl->name);
+        log_warnx(
+            "net.netfilter.%s is %d: %s; type: sysctl -w net.netfilter.%s=1 (or start with --set-sysctls), "
+            "it works for new connections",
+            sysctl->name, value, meaning, sysctl->name);
 }
 
 static void check_sysctls(bool set)
 {
     if (access(SYSCTL_FOLDER, X_OK) != 0) {
         const char *why = strerror(errno);
-        warn("cannot see " SYSCTL_FOLDER
-             " (%s; systemd: ProcSubset=all), so whether counters and time stamps are "
-             "on is unknown; where it can be seen, type: sysctl -w net.netfilter.nf_conntrack_acct=1 "
-             "net.netfilter.nf_conntrack_timestamp=1 net.netfilter.nf_conntrack_events=1",
-             why);
+        log_warnx("cannot see " SYSCTL_FOLDER
+                  " (%s; systemd: ProcSubset=all), so whether counters and time stamps are "
+                  "on is unknown; where it can be seen, type: sysctl -w net.netfilter.nf_conntrack_acct=1 "
+                  "net.netfilter.nf_conntrack_timestamp=1 net.netfilter.nf_conntrack_events=1",
+                  why);
         return;
     }
     for (size_t i = 0; i < sizeof(sysctls) / sizeof(sysctls[0]); i++)
@@ -166,12 +165,13 @@ static void check_tracking(int fd)
     if (found_v4 == TRACKED || found_v6 == TRACKED)
         return;
     if (found_v4 == UNKNOWN && found_v6 == UNKNOWN)
-        warn(
+        log_warnx(
             "the conntrack table is empty, and whether any rule makes the kernel track connections cannot be "
             "tried, because loopback is down; type: ip link set lo up");
     else
-        warn("no rule here makes the kernel track connections, so there is nothing to report; any rule with "
-             "'ct state' starts it, for example: " TRACK_COMMAND);
+        log_warnx(
+            "no rule here makes the kernel track connections, so there is nothing to report; any rule with "
+            "'ct state' starts it, for example: " TRACK_COMMAND);
 }
 
 static int refuse(int error)

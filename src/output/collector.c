@@ -145,10 +145,9 @@ static void resolved(void *context, const struct sockaddr_storage *addresses, si
     if (count == 0) {
         collector->look_up_ns = collector->common->now_ns + LOOK_UP_RETRY_NS;
         collector->stats.lookups_failed++;
-        errno = 0;
         if (begins(collector, TROUBLE_NAME))
-            log_warn("collector %s: the name does not resolve, trying again every 5 seconds: %s",
-                     collector->name, why);
+            log_warnx("collector %s: the name does not resolve, trying again every 5 seconds: %s",
+                      collector->name, why);
         return;
     }
     collector->look_up_ns = collector->common->now_ns + LOOK_UP_AGAIN_NS;
@@ -513,10 +512,9 @@ void collector_trim(struct collector *collector)
 {
     if (!is_too_far_behind(collector))
         return;
-    errno = 0;
     if (begins(collector, TROUBLE_QUEUE))
-        log_warn("collector %s: more than %" PRIu32 " records wait (--queue), dropping the oldest",
-                 collector->name, collector->common->options->queue);
+        log_warnx("collector %s: more than %" PRIu32 " records wait (--queue), dropping the oldest",
+                  collector->name, collector->common->options->queue);
     while (is_too_far_behind(collector))
         collector_drop(collector);
 }

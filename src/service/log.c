@@ -105,6 +105,14 @@ void log_warn(const char *format, ...)
     va_end(arguments);
 }
 
+void log_warnx(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    log_line(LOG_WARNING, "warning: ", 0, format, arguments);
+    va_end(arguments);
+}
+
 void log_info(const char *format, ...)
 {
     va_list arguments;

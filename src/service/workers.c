@@ -412,9 +412,8 @@ static void take_deferred(struct workers *workers)
             return;
         deferred = count;
         if (!go_on(workers, end_ns)) {
-            errno = 0;
-            log_warn("the end came before all events that the kernel had kept: their connections are not "
-                     "reported, unless ctflow9 starts again soon");
+            log_warnx("the end came before all events that the kernel had kept: their connections are not "
+                      "reported, unless ctflow9 starts again soon");
             return;
         }
     }
@@ -428,9 +427,8 @@ static void look_once_more(struct workers *workers)
     ct_dump_finish(workers->dump);
     while (!ct_dump_is_over(workers->dump))
         if (!go_on(workers, end_ns)) {
-            errno = 0;
-            log_warn("the last look at the conntrack table was cut short: what some connections that last "
-                     "have carried since the one before is not reported");
+            log_warnx("the last look at the conntrack table was cut short: what some connections that last "
+                      "have carried since the one before is not reported");
             return;
         }
 }

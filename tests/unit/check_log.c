@@ -62,6 +62,10 @@ START_TEST(warnings_tell_errno_and_keep_it)
     log_warn("plain");
     ck_assert_int_eq(errno, 0);
     ck_assert_str_eq(written(), "ctflow9: warning: plain\n");
+    errno = ENOENT;
+    log_warnx("no %s", "reason");
+    ck_assert_int_eq(errno, ENOENT);
+    ck_assert_str_eq(written(), "ctflow9: warning: no reason\n");
 }
 END_TEST
 
