@@ -42,6 +42,9 @@ struct tracked {
     uint8_t state;          /* enum tracked_state */
 };
 
+/* Whether the system would grant the address space for so many connections now. Touches none of it. */
+bool flow_table_would_fit(uint64_t capacity);
+
 /* Room for capacity connections, at least 1. 0 or -ENOMEM. */
 int flow_table_open(struct flow_table **table, uint32_t capacity);
 void flow_table_close(struct flow_table *table); /* NULL is fine */

@@ -25,7 +25,7 @@ enum option_type {
     OPTION_ADDRESS,    /* char[OPTIONS_TEXT_MAX + 1]; an IPv4 or IPv6 address */
     OPTION_TEXT,       /* char[OPTIONS_TEXT_MAX + 1]; anything but nothing */
     OPTION_CHOICE,     /* uint32_t, the number of one of the row's choices */
-    OPTION_WORKERS,    /* uint32_t; a number, or "auto" = one for each core, up to 8 */
+    OPTION_AUTO,       /* uint32_t; a number that is not 0, or "auto" = 0: settled where it is used */
     /* On the command line only: what to do, not how. They have no place in struct options. */
     OPTION_CONFIG,
     OPTION_CHECK,

@@ -79,8 +79,8 @@ struct options {
     bool check;
     uint32_t active_timeout_s; /* 0 = connections are reported at their end only */
     uint32_t adopt;            /* enum options_adopt */
-    uint32_t table_size;       /* connections, of all workers together */
-    uint32_t workers;
+    uint32_t table_size;       /* connections, of all workers together; 0 = auto, see table_size.h */
+    uint32_t workers;          /* 0 = auto, one for each core, up to 8 */
     bool verbose;
 };
 

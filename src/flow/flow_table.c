@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { NONE = 0 }; /* links are slot + 1, so that untouched memory means none */
+enum {
+    NONE = 0, /* links are slot + 1, so that untouched memory means none */
+    PLACE_OCTETS = sizeof(struct tracked) + 2 * sizeof(uint32_t) /* two links at most */
+};
 
 struct flow_table {
     uint32_t capacity;
@@ -33,6 +36,17 @@ static size_t buckets_octets(const struct flow_table *table)
 static size_t slots_octets(const struct flow_table *table)
 {
     return (size_t)table->capacity * sizeof(*table->slots);
+}
+
+bool flow_table_would_fit(uint64_t capacity)
+{
+    if (capacity > SIZE_MAX / PLACE_OCTETS)
+        return false;
+    size_t octets = (size_t)capacity * PLACE_OCTETS;
+    void *memory = map(octets);
+    if (memory)
+        munmap(memory, octets);
+    return memory != NULL;
 }
 
 int flow_table_open(struct flow_table **table, uint32_t capacity)

@@ -11,6 +11,7 @@
 #include "ctflow9/packet.h"
 #include "ctflow9/print.h"
 #include "ctflow9/stream.h"
+#include "ctflow9/table_size.h"
 #include "ctflow9/udp.h"
 
 #define STREAM_OCTETS      ((size_t)1 << 20)
@@ -50,7 +51,7 @@ static int open_collectors(struct exporter *exporter, const struct options *opti
         .fields = options->fields,
         .aggregate = options->aggregate,
         .aggregate_interval_s = options->aggregate_interval_s,
-        .aggregate_capacity = options->table_size,
+        .aggregate_capacity = options->table_size != 0 ? options->table_size : TABLE_SIZE_DEFAULT,
         .active_timeout_s =
             (uint16_t)(options->active_timeout_s < UINT16_MAX ? options->active_timeout_s : UINT16_MAX),
         .stats = exporter->stats};

@@ -29,7 +29,7 @@ static const struct {
     [OPTION_ADDRESS] = {JSON(STRING), "a string"},
     [OPTION_TEXT] = {JSON(STRING), "a string"},
     [OPTION_CHOICE] = {JSON(STRING), "a string"},
-    [OPTION_WORKERS] = {JSON(INTEGER) | JSON(STRING), "a whole number or a string"},
+    [OPTION_AUTO] = {JSON(INTEGER) | JSON(STRING), "a whole number or \"auto\""},
 };
 
 struct config {

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "ctflow9/aggregate_keys.h"
 
@@ -76,15 +75,15 @@ const char *option_value_range(const struct option_row *row, char text[OPTION_RA
     if (row->type == OPTION_SIZE) {
         write_size(min, row->min);
         write_size(max, row->max);
-    } else if (row->type == OPTION_NUMBER || row->type == OPTION_SECONDS || row->type == OPTION_WORKERS) {
+    } else if (row->type == OPTION_NUMBER || row->type == OPTION_SECONDS || row->type == OPTION_AUTO) {
         unsigned divisor = row->type == OPTION_SECONDS ? MS_PER_SECOND : 1;
         snprintf(min, sizeof(min), "%" PRIu64, row->min / divisor);
         snprintf(max, sizeof(max), "%" PRIu64, row->max / divisor);
     } else {
         return text;
     }
-    snprintf(text, OPTION_RANGE_MAX, "%s to %s%s%s", min, max, row->unit ? " " : "",
-             row->unit ? row->unit : "");
+    snprintf(text, OPTION_RANGE_MAX, "%s to %s%s%s%s", min, max, row->unit ? " " : "",
+             row->unit ? row->unit : "", row->type == OPTION_AUTO ? " or auto" : "");
     return text;
 }
 
@@ -126,6 +125,21 @@ static json_t *number_json(const struct option_row *row, const struct options *o
 {
     const uint32_t *number = place_const(row, options);
     return json_integer(*number);
+}
+
+static int set_auto(const struct option_row *row, struct options *options, const char *text,
+                    struct option_error *why)
+{
+    if (strcmp(text, "auto") != 0)
+        return set_number(row, options, text, why);
+    *(uint32_t *)place(row, options) = 0;
+    return 0;
+}
+
+static json_t *auto_json(const struct option_row *row, const struct options *options)
+{
+    const uint32_t *number = place_const(row, options);
+    return *number == 0 ? json_string("auto") : json_integer(*number);
 }
 
 static int set_seconds(const struct option_row *row, struct options *options, const char *text,
@@ -397,19 +411,6 @@ static json_t *choice_json(const struct option_row *row, const struct options *o
     return json_stringn(word, strcspn(word, " "));
 }
 
-/* What "auto" comes to is settled here, so that --check shows it. */
-static int set_workers(const struct option_row *row, struct options *options, const char *text,
-                       struct option_error *why)
-{
-    enum { AUTO_MAX = 8 };
-
-    if (strcmp(text, "auto") != 0)
-        return set_number(row, options, text, why);
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    *(uint32_t *)place(row, options) = cores < 1 ? 1 : cores < AUTO_MAX ? (uint32_t)cores : AUTO_MAX;
-    return 0;
-}
-
 /* ---- collectors ---- */
 
 /* HOST, HOST:PORT, [IPV6], [IPV6]:PORT or IPV6 into the host and the port's text, NULL without one. */
@@ -520,7 +521,7 @@ static const struct {
     [OPTION_ADDRESS] = {set_address, text_json},
     [OPTION_TEXT] = {set_text, text_json},
     [OPTION_CHOICE] = {set_choice, choice_json},
-    [OPTION_WORKERS] = {set_workers, number_json},
+    [OPTION_AUTO] = {set_auto, auto_json},
 };
 
 void option_value_clear(const struct option_row *row, struct options *options)

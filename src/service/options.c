@@ -11,6 +11,7 @@
 #include "ctflow9/ct_dump.h"
 #include "ctflow9/option_value.h"
 #include "ctflow9/packet.h"
+#include "ctflow9/table_size.h"
 
 static const char output[] = "Output";
 static const char netflow[] = "NetFlow v9";
@@ -209,21 +210,22 @@ static const struct option_row table[] = {
              "already, full reports it"},
     {.group = tracking,
      .name = "table-size",
-     .type = OPTION_NUMBER,
+     .type = OPTION_AUTO,
      .offset = MEMBER(table_size),
      .min = 1,
-     .max = 67108864,
-     .unit = "connections",
-     .fallback = "262144",
+     .max = TABLE_SIZE_MAX,
+     .unit = "flows",
+     .fallback = "auto",
      .argument = "FLOWS",
-     .help = "how many long connections can be reported before their end"},
+     .help = "how many long connections can be reported before their end; auto is as many as the kernel's "
+             "table holds"},
     {.group = tracking,
      .name = "workers",
-     .type = OPTION_WORKERS,
+     .type = OPTION_AUTO,
      .offset = MEMBER(workers),
      .min = 1,
      .max = CT_DUMP_WORKERS_MAX,
-     .unit = "threads, or auto",
+     .unit = "threads",
      .fallback = "1",
      .argument = "N",
      .help = "how many threads share the events; auto is one for each core, up to 8"},

@@ -20,6 +20,7 @@
 #include "ctflow9/log.h"
 #include "ctflow9/netlink_socket.h"
 #include "ctflow9/poll_set.h"
+#include "ctflow9/table_size.h"
 #include "ctflow9/tracker.h"
 
 #define DRAIN_INTERVAL_NS NS_PER_MS
@@ -113,7 +114,7 @@ static uint32_t ask_table_limit(void)
 }
 
 static int open_worker(struct worker *worker, const struct options *options, uint64_t began_ns,
-                       uint32_t table_limit)
+                       uint32_t table_limit, uint32_t table_size)
 {
     const struct workers *all = worker->all;
     const struct ct_events_config events = {
@@ -122,7 +123,7 @@ static int open_worker(struct worker *worker, const struct options *options, uin
         .rx = worker->all->rx,
         .filter = {.mark = options->mark, .share = {.index = worker->index, .count = all->count}},
         .stats = &worker->stats};
-    const struct tracker_config tracker = {.capacity = (options->table_size + all->count - 1) / all->count,
+    const struct tracker_config tracker = {.capacity = table_size,
                                            .repeats_max = (table_limit + all->count - 1) / all->count,
                                            .active_timeout_ns = options->active_timeout_s * NS_PER_S,
                                            .began_ns = began_ns,
@@ -174,20 +175,33 @@ static int open_dump(struct workers *workers, const struct options *options, uin
     return ct_dump_open(&workers->dump, &config);
 }
 
+/* What --workers comes to. */
+static unsigned count_workers(const struct options *options)
+{
+    enum { AUTO_MAX = 8 };
+
+    if (options->workers != 0)
+        return options->workers;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores < AUTO_MAX ? (unsigned)cores : AUTO_MAX;
+}
+
 int workers_open(struct workers **workers, const struct options *options)
 {
-    struct workers *new = calloc(1, sizeof(*new) + options->workers * sizeof(new->worker[0]));
+    unsigned count = count_workers(options);
+    struct workers *new = calloc(1, sizeof(*new) + count * sizeof(new->worker[0]));
     if (!new)
         return -ENOMEM;
-    new->count = options->workers;
+    new->count = count;
     new->rx = options->rx;
     uint64_t began_ns = instant_read_clock(CLOCK_REALTIME);
     uint32_t table_limit = ask_table_limit();
+    uint32_t table_size = table_size_of_worker(options->table_size, table_limit, count);
     int error = rx_choose(&new->rx);
     for (unsigned i = 0; i < new->count; i++)
         new->worker[i] = (struct worker){.all = new, .index = i, .wake_fd = -1};
     for (unsigned i = 0; i < new->count && !error; i++)
-        error = open_worker(&new->worker[i], options, began_ns, table_limit);
+        error = open_worker(&new->worker[i], options, began_ns, table_limit, table_size);
     if (!error)
         error = open_dump(new, options, began_ns);
     if (error) {
