@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <limits.h>
 #include <linux/netlink.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,12 +26,22 @@ int netlink_socket_open(void);
  */
 int netlink_socket_connect(int fd);
 
+/* The largest receive buffer, in octets: the kernel doubles what it is given, within an int. */
+enum { NETLINK_SOCKET_RCVBUF_MAX = INT_MAX / 2 };
+
 /*
  * Sets the receive buffer, past the system's limit where allowed (SO_RCVBUFFORCE), else within it
- * (SO_RCVBUF). Values too large for the kernel, which doubles them, are cut. Returns the octets that the
- * kernel granted (half of what getsockopt says), or -errno.
+ * (SO_RCVBUF). More than NETLINK_SOCKET_RCVBUF_MAX is cut to that. Returns the octets that the kernel granted
+ * (half of what getsockopt says), or -errno.
  */
 int64_t netlink_socket_set_rcvbuf(int fd, uint64_t octets);
+
+/*
+ * The octets that a conntrack event is charged with, of twice the receive buffer: the memory that it
+ * occupies, which differs from kernel to kernel (1,280 on most, for 244 octets of message). Measured with a
+ * message to oneself. Or -errno.
+ */
+int netlink_socket_event_charge(void);
 
 /*
  * Reliable: a multicast event that does not fit is kept by the kernel and sent again

@@ -44,16 +44,20 @@ static int refuse(const char *what, int error)
 
 static int set_rcvbuf(int fd, uint64_t octets)
 {
-    int64_t granted = netlink_socket_set_rcvbuf(fd, octets);
+    uint64_t asked = octets < NETLINK_SOCKET_RCVBUF_MAX ? octets : NETLINK_SOCKET_RCVBUF_MAX;
+    int64_t granted = netlink_socket_set_rcvbuf(fd, asked);
     if (granted < 0)
         return refuse("set the receive buffer", (int)granted);
-    if ((uint64_t)granted < octets) {
+    if ((uint64_t)granted < asked) {
         log_warnx(
             "the kernel granted a receive buffer of %" PRId64 " octets instead of %" PRIu64
             "; more takes CAP_NET_ADMIN outside any container, or: sysctl -w net.core.rmem_max=%" PRIu64,
-            granted, octets, octets);
+            granted, asked, asked);
     }
-    log_debug("the receive buffer has %" PRId64 " octets", granted);
+    int charge = netlink_socket_event_charge();
+    if (charge > 0)
+        log_debug("the receive buffer has %" PRId64 " octets, room for some %" PRId64 " events", granted,
+                  2 * granted / charge);
     return 0;
 }
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
-#include <limits.h>
 #include <linux/filter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
@@ -45,7 +44,7 @@ int netlink_socket_connect(int fd)
 
 int64_t netlink_socket_set_rcvbuf(int fd, uint64_t octets)
 {
-    int asked = octets > INT_MAX / 2 ? INT_MAX / 2 : (int)octets;
+    int asked = octets > NETLINK_SOCKET_RCVBUF_MAX ? NETLINK_SOCKET_RCVBUF_MAX : (int)octets;
     int error = set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, asked);
     if (error == -EPERM)
         error = set_option(fd, SOL_SOCKET, SO_RCVBUF, asked);
@@ -65,14 +64,49 @@ int netlink_socket_set_reliable(int fd, bool reliable)
     return error != 0 ? error : set_option(fd, SOL_NETLINK, NETLINK_BROADCAST_ERROR, reliable);
 }
 
+static int read_meminfo(int fd, uint32_t meminfo[SK_MEMINFO_VARS])
+{
+    socklen_t size = SK_MEMINFO_VARS * sizeof(meminfo[0]);
+    return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, meminfo, &size) == 0 ? 0 : -errno;
+}
+
 int netlink_socket_drops(int fd, uint32_t *drops)
 {
     uint32_t meminfo[SK_MEMINFO_VARS];
-    socklen_t size = sizeof(meminfo);
-    if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, meminfo, &size) != 0)
+    int error = read_meminfo(fd, meminfo);
+    if (!error)
+        *drops = meminfo[SK_MEMINFO_DROPS];
+    return error;
+}
+
+/* ctnetlink makes room for all that an event may tell, about so much (ctnetlink_nlmsg_size()), and an event
+ * keeps it: the kernel gives back only what is more than half. */
+enum { EVENT_ROOM_OCTETS = 480 };
+
+/* No privilege is needed for it. */
+static int send_to_oneself(int fd)
+{
+    static const uint8_t message[EVENT_ROOM_OCTETS];
+    struct sockaddr_nl own = {.nl_family = AF_NETLINK};
+    socklen_t size = sizeof(own);
+    if (bind(fd, (const struct sockaddr *)&own, size) != 0 ||
+        getsockname(fd, (struct sockaddr *)&own, &size) != 0 ||
+        sendto(fd, message, sizeof(message), MSG_DONTWAIT, (const struct sockaddr *)&own, size) < 0)
         return -errno;
-    *drops = meminfo[SK_MEMINFO_DROPS];
     return 0;
+}
+
+int netlink_socket_event_charge(void)
+{
+    uint32_t meminfo[SK_MEMINFO_VARS];
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_USERSOCK);
+    if (fd < 0)
+        return -errno;
+    int error = send_to_oneself(fd);
+    if (!error)
+        error = read_meminfo(fd, meminfo);
+    close(fd);
+    return error ? error : (int)meminfo[SK_MEMINFO_RMEM_ALLOC];
 }
 
 /* The value of a 32-bit attribute, as the kernel's classic BPF finds it; 0 when there is none. */

@@ -2,8 +2,9 @@
 /*
  * Which backend takes less CPU depends on the processor: measured on Linux 6.18, all of ctflow9, the ring
  * took 7 % less than recvmmsg on one kind (Intel Xeon), 8 % more on another (AMD EPYC). So both receive some
- * thousand messages of an event's size, which ctflow9 sends to itself, in turn. The least time that a round
- * took is compared: whatever disturbs a round only makes it longer.
+ * thousand messages of an event's size, which ctflow9 sends to itself, in turn. A round is as many of them as
+ * the receive buffer takes, which depends on what the kernel charges for one. The least time that a message
+ * of a round took is compared: whatever disturbs a round only makes it longer.
  */
 #include <errno.h>
 #include <linux/netlink.h>
@@ -16,7 +17,7 @@
 
 enum {
     ROUNDS = 16,
-    MESSAGES = 2 * RX_BATCH, /* in a round; they fit into a receive buffer of the default size, 208 KiB */
+    MESSAGES = 2 * RX_BATCH, /* in a round, at most */
     MESSAGE_OCTETS = 244
 };
 
@@ -36,23 +37,32 @@ static int open_socket(struct sockaddr_nl *address)
     return fd;
 }
 
-/* The CPU time that receiving a round of messages takes, in ns, or -errno. */
-static int64_t measure(struct rx *rx, int sender, const struct sockaddr_nl *address)
+/* Returns how many found room, or -errno when none did. */
+static int send_round(int sender, const struct sockaddr_nl *address)
 {
     static const uint8_t message[MESSAGE_OCTETS];
-    for (int i = 0; i < MESSAGES; i++)
+    for (int sent = 0; sent < MESSAGES; sent++)
         if (sendto(sender, message, sizeof(message), 0, (const struct sockaddr *)address, sizeof(*address)) <
             0)
-            return -errno;
+            return sent > 0 && errno == EAGAIN ? sent : -errno;
+    return MESSAGES;
+}
+
+/* The CPU time that receiving a message takes, in ns, or -errno. */
+static int64_t measure(struct rx *rx, int sender, const struct sockaddr_nl *address)
+{
+    int sent = send_round(sender, address);
+    if (sent < 0)
+        return sent;
     uint64_t before_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID);
-    for (int left = MESSAGES; left > 0;) {
+    for (int left = sent; left > 0;) {
         const struct rx_message *messages;
         int count = rx_receive(rx, RX_BATCH, &messages);
         if (count <= 0)
             return count < 0 ? count : -EAGAIN;
         left -= count;
     }
-    return (int64_t)(instant_read_clock(CLOCK_THREAD_CPUTIME_ID) - before_ns);
+    return (int64_t)(instant_read_clock(CLOCK_THREAD_CPUTIME_ID) - before_ns) / sent;
 }
 
 int rx_compare(void)

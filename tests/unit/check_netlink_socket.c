@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/netlink_socket.h"
 
-#include <limits.h>
 #include <linux/filter.h>
+#include <linux/sock_diag.h>
 
 #include "ctflow9/instant.h"
 #include "unit/ct_lab.h"
@@ -56,17 +56,35 @@ START_TEST(forces_the_receive_buffer_or_says_what_it_got)
     int fd = open_socket();
     ck_assert_int_eq(netlink_socket_set_rcvbuf(fd, 64 << 20), 64 << 20);
     ck_assert_int_eq(option_of(fd, SOL_SOCKET, SO_RCVBUF), 128 << 20);
-    ck_assert_int_eq(netlink_socket_set_rcvbuf(fd, UINT64_MAX), INT_MAX / 2);
-    ck_assert_int_eq(netlink_socket_set_rcvbuf(fd, UINT64_C(1) << 31), INT_MAX / 2);
+    ck_assert_int_eq(netlink_socket_set_rcvbuf(fd, UINT64_MAX), NETLINK_SOCKET_RCVBUF_MAX);
+    ck_assert_int_eq(netlink_socket_set_rcvbuf(fd, UINT64_C(1) << 31), NETLINK_SOCKET_RCVBUF_MAX);
     ck_assert_int_gt(netlink_socket_set_rcvbuf(fd, 1), 0);
 
     lab_drop_capabilities();
     ck_assert_int_eq(netlink_socket_set_rcvbuf(fd, 65536), 65536);
     int64_t granted = netlink_socket_set_rcvbuf(fd, UINT64_C(1) << 40);
     ck_assert_int_ge(granted, 65536);
-    ck_assert_int_lt(granted, INT_MAX / 2);
+    ck_assert_int_lt(granted, NETLINK_SOCKET_RCVBUF_MAX);
     close(fd);
     ck_assert_int_eq(netlink_socket_set_rcvbuf(fd, 65536), -EBADF);
+}
+END_TEST
+
+START_TEST(tells_what_an_event_is_charged_with)
+{
+    enum { FLOWS = 10 };
+    uint32_t meminfo[SK_MEMINFO_VARS];
+    socklen_t size = sizeof(meminfo);
+    lab_enter();
+    lab_track("");
+    int fd = open_socket();
+    ck_assert_int_eq(netlink_socket_join(fd, NFNLGRP_CONNTRACK_DESTROY), 0);
+    lab_make_flows(FLOWS);
+    lab_flush();
+    ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_MEMINFO, meminfo, &size), 0);
+    lab_drop_capabilities();
+    ck_assert_int_eq(netlink_socket_event_charge() * FLOWS, meminfo[SK_MEMINFO_RMEM_ALLOC]);
+    close(fd);
 }
 END_TEST
 
@@ -327,6 +345,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, opens_bound_and_non_blocking);
     tcase_add_test(tcase, forces_the_receive_buffer_or_says_what_it_got);
+    tcase_add_test(tcase, tells_what_an_event_is_charged_with);
     tcase_add_test(tcase, sets_both_ways_of_delivery);
     tcase_add_test(tcase, counts_every_drop_and_reads_on);
     tcase_add_test(tcase, leaves_a_group_and_keeps_what_arrived);
