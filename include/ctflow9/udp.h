@@ -31,8 +31,11 @@
  *    until the collector is connected anew. IPv4 datagrams may be fragmented on their way.
  *  - A pending ICMP error uses up the send that reports it: that is done once more. A name with several
  *    addresses goes on to the next one.
- *  - Every other failure: data waits, and once a second the socket is disconnected and connected again, with
- *    the port it has. A local address that is gone counts as failure even where sends go on without (IPv6).
+ *  - Every other failure: data waits, and once a second a new socket is tried, with the port of the old one.
+ *  - Once a second, before something is sent, the kernel is asked which local address it would choose now, by
+ *    a new socket. When that is another one (a tunnel came up, the route has moved, an IPv6 address is
+ *    deprecated) the new socket takes the old one's place. When the machine has none (any more), or not
+ *    source_address, that counts as failure, for sends may go on without (IPv6).
  *  - Host names are looked up in the background, again every minute, and every five seconds while that fails.
  *    When the address in use is no longer among the answers the socket is connected anew. Numeric addresses
  *    are never looked up.

@@ -6,24 +6,28 @@
 #include <sys/socket.h>
 
 /*
- * Sending UDP sockets: one local port for life, connected and connected anew. A file descriptor is all the
- * state there is. ICMP errors are queued (IP_RECVERR), so that what a send reports can be told from what
- * came back for an earlier one.
+ * Sending UDP sockets. A file descriptor is all the state there is. A socket stays connected as it was
+ * opened: what has changed since (local address, route, interface) only a new one finds, opened beside it
+ * with the same port. It is never disconnected, which would undo a binding to an interface or VRF that it was
+ * made with (ip-vrf(8), "exec"). ICMP errors are queued (IP_RECVERR), so that what a send reports can be told
+ * from what came back for an earlier one.
  */
 
 /*
- * A non-blocking socket bound to source, whose port is ignored (family AF_UNSPEC: to any address of family),
- * and to *port in host order. 0 there takes any port and says which. The port stays through disconnecting and
- * connecting. fd or -errno.
+ * A non-blocking socket that is connected to peer, from source, whose port is ignored (family AF_UNSPEC: from
+ * the address that the kernel chooses now), and from *port in host order; 0 there takes any, and says which.
+ * beside is the socket that has the port already, or -1. fd or -errno; -EADDRNOTAVAIL when source is not the
+ * machine's, or when it has no local address for peer.
  */
-int udp_socket_open(int family, const struct sockaddr_storage *source, uint16_t *port);
+int udp_socket_open(const struct sockaddr_storage *peer, const struct sockaddr_storage *source,
+                    uint16_t *port, int beside);
 
-/* Connects, or connects anew with a new choice of the local address. 0 or -errno; -EADDRNOTAVAIL also when
- * the local address that the socket is bound to is not the machine's any more. */
-int udp_socket_connect(int fd, const struct sockaddr_storage *address);
+/* Both send from the same address, interface and port. */
+bool udp_socket_same_source(int fd, int other_fd);
 
-/* The local address is still one of the machine's. IPv4 sends fail when it is not, IPv6 ones may go on. */
-bool udp_socket_has_source(int fd);
+/* The local address as text. */
+enum { UDP_SOCKET_SOURCE_MAX = 46 };
+void udp_socket_source(int fd, char text[UDP_SOCKET_SOURCE_MAX]);
 
 /* Takes the ICMP errors that came back. Returns how many; *error is the last one's errno. */
 unsigned udp_socket_take_errors(int fd, int *error);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ctflow9/log.h"
+#include "ctflow9/tell_once.h"
 #include "ctflow9/udp_socket.h"
 
 #define RETRY_NS           NS_PER_S /* after a send or a connect that failed */
@@ -59,7 +60,6 @@ struct collector {
     bool blocked;      /* the socket's send buffer is full */
     bool segment;      /* UDP_SEGMENT works as far as known */
     int fd;            /* -1 = not open */
-    int family;        /* of fd */
     uint16_t port;     /* the local port for life; 0 = none yet */
     unsigned troubles; /* 1 << enum trouble: there now */
     unsigned told;     /* those that were logged */
@@ -72,6 +72,7 @@ struct collector {
     uint64_t connected_ns;
     uint64_t source_check_ns;
     uint64_t icmp_ns; /* the last ICMP error */
+    struct tell_once moves;
     struct progress progress;
     struct collector_stats stats;
     struct parcel parcels[DATAGRAM_BATCH_MAX];
@@ -185,46 +186,82 @@ static void cannot_send(struct collector *collector, int error)
         log_warn("collector %s: cannot send, trying again every second", collector->name);
 }
 
+/* A socket that sends as a first one would now, beside the one that there is. fd or -errno. */
 static int open_socket(struct collector *collector)
-{
-    int family = collector->addresses[collector->address].ss_family;
-    if (collector->fd >= 0 && collector->family == family)
-        return 0;
-    if (collector->fd >= 0)
-        close(collector->fd);
-    collector->family = family;
-    collector->fd = udp_socket_open(family, &collector->common->source, &collector->port);
-    if (collector->fd == -EADDRINUSE)
-        collector->port = 0; /* another program's in this family: any other the next time */
-    return collector->fd < 0 ? collector->fd : 0;
-}
-
-static bool connect_anew(struct collector *collector)
 {
     const struct collector_option *option = collector->option;
     int error = 0;
     if (collector->numeric) /* the number of a link-local address's interface may have changed */
         error = resolver_numeric(option->host, option->port, &collector->addresses[0]);
-    if (!error)
-        error = open_socket(collector);
-    if (!error)
-        error = udp_socket_connect(collector->fd, &collector->addresses[collector->address]);
+    return error ? error
+                 : udp_socket_open(&collector->addresses[collector->address], &collector->common->source,
+                                   &collector->port, collector->fd);
+}
 
-    uint64_t now_ns = collector->common->now_ns;
-    if (error) {
-        leave_address(collector, now_ns + RETRY_NS);
-        cannot_send(collector, -error);
-        return false;
-    }
+/* Sends from fd from now on, templates first. */
+static void use_socket(struct collector *collector, int fd)
+{
+    if (collector->fd >= 0)
+        close(collector->fd);
+    collector->fd = fd;
     if (collector->stats.datagrams > 0)
         collector->stats.reconnects++;
     collector->connected = true;
     collector->segment = true;
-    collector->connected_ns = now_ns;
-    collector->source_check_ns = now_ns + SOURCE_CHECK_NS;
+    collector->connected_ns = collector->common->now_ns;
+    collector->source_check_ns = collector->connected_ns + SOURCE_CHECK_NS;
     collector->progress.templates_due_ns = 0;
-    log_debug("collector %s: sending from port %u", collector->name, collector->port);
-    return true;
+    char source[UDP_SOCKET_SOURCE_MAX];
+    udp_socket_source(fd, source);
+    log_debug("collector %s: sending from %s, port %u", collector->name, source, collector->port);
+}
+
+static void cannot_connect(struct collector *collector, int error)
+{
+    leave_address(collector, collector->common->now_ns + RETRY_NS);
+    cannot_send(collector, error);
+}
+
+/* The old socket stays until there is a new one: it has the port. */
+static void connect_anew(struct collector *collector)
+{
+    int fd = open_socket(collector);
+    if (fd == -EADDRINUSE)
+        collector->port = 0; /* another program's in this family: any other the next time */
+    if (fd < 0)
+        cannot_connect(collector, -fd);
+    else
+        use_socket(collector, fd);
+}
+
+/*
+ * Once a second, before something is sent: whether a new socket would send from the same local address. A
+ * connected one keeps the address that it got first, though another route, a tunnel that came up or a
+ * renumbered network has made it the wrong one; over IPv6 even when it is not the machine's any more. What
+ * works is kept when no new one can be had.
+ */
+static void check_source(struct collector *collector)
+{
+    if (collector->common->now_ns < collector->source_check_ns)
+        return;
+    collector->source_check_ns = collector->common->now_ns + SOURCE_CHECK_NS;
+    int fd = open_socket(collector);
+    if (fd == -EADDRNOTAVAIL)
+        cannot_connect(collector, -fd);
+    if (fd < 0)
+        return;
+    if (udp_socket_same_source(fd, collector->fd)) {
+        close(fd);
+        return;
+    }
+    use_socket(collector, fd);
+    tell_once_count(&collector->moves, 1);
+    if (tell_once_due(&collector->moves, collector->common->now_ns) > 0) {
+        char source[UDP_SOCKET_SOURCE_MAX];
+        udp_socket_source(fd, source);
+        log_info("collector %s: its route has another local address now, sending from %s", collector->name,
+                 source);
+    }
 }
 
 static bool is_waiting(const struct collector *collector, const struct progress *progress)
@@ -430,16 +467,6 @@ static bool send_batch(struct collector *collector, struct instant now)
     return sent == (int)count || mind_failure(collector, sent < 0 ? -sent : 0);
 }
 
-/* Looked at while sending, once a second: no failure tells it over IPv6. */
-static bool has_source(struct collector *collector)
-{
-    uint64_t now_ns = collector->common->now_ns;
-    if (now_ns < collector->source_check_ns)
-        return true;
-    collector->source_check_ns = now_ns + SOURCE_CHECK_NS;
-    return udp_socket_has_source(collector->fd);
-}
-
 void collector_run(struct collector *collector, struct instant now)
 {
     const struct collector_common *common = collector->common;
@@ -451,11 +478,11 @@ void collector_run(struct collector *collector, struct instant now)
     if (collector->address_count == 0 || now.monotonic_ns < collector->retry_ns)
         return;
     collector->blocked = false;
-    if (collector->connected && now.monotonic_ns >= next_at_ns(collector) && !has_source(collector)) {
-        collector->connected = false;
-        cannot_send(collector, EADDRNOTAVAIL);
-    }
-    if (!collector->connected && !connect_anew(collector))
+    if (collector->connected && now.monotonic_ns >= next_at_ns(collector))
+        check_source(collector);
+    else if (!collector->connected)
+        connect_anew(collector);
+    if (!collector->connected)
         return;
 
     if (collector->progress.pace_ns + PACE_BURST_NS < now.monotonic_ns)

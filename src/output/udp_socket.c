@@ -20,10 +20,9 @@ static in_port_t *port_of(struct sockaddr_storage *address)
     return &((struct sockaddr_in *)(void *)address)->sin_port;
 }
 
-static int local_address(int fd, struct sockaddr_storage *address)
+static int set_reuse(int fd, int on)
 {
-    socklen_t octets = sizeof(*address);
-    return getsockname(fd, (struct sockaddr *)address, &octets) < 0 ? -errno : 0;
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ? -errno : 0;
 }
 
 static int bind_to(int fd, const struct sockaddr_storage *address)
@@ -31,23 +30,24 @@ static int bind_to(int fd, const struct sockaddr_storage *address)
     return bind(fd, (const struct sockaddr *)address, address_octets(address)) < 0 ? -errno : 0;
 }
 
-static int disconnect(int fd)
+/* Both share the port only while this binds, so it is never free for another program. */
+static int bind_beside(int fd, int beside, const struct sockaddr_storage *address)
 {
-    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-    return connect(fd, &nowhere, sizeof(nowhere)) < 0 ? -errno : 0;
+    int error = set_reuse(beside, 1);
+    if (!error)
+        error = set_reuse(fd, 1);
+    if (!error)
+        error = bind_to(fd, address);
+    set_reuse(beside, 0);
+    set_reuse(fd, 0);
+    return error;
 }
 
-/* The kernel takes a port that it chose back when the socket is disconnected; one that was asked for stays
- * (SOCK_BINDPORT_LOCK). */
-static int bind_for_life(int fd, struct sockaddr_storage *address)
+static int local_address(int fd, struct sockaddr_storage *address)
 {
-    int error = bind_to(fd, address);
-    if (error || *port_of(address) != 0)
-        return error;
-    error = local_address(fd, address);
-    if (!error)
-        error = disconnect(fd);
-    return error ? error : bind_to(fd, address);
+    socklen_t octets = sizeof(*address);
+    *address = (struct sockaddr_storage){0};
+    return getsockname(fd, (struct sockaddr *)address, &octets) < 0 ? -errno : 0;
 }
 
 static int set_options(int fd, int family)
@@ -62,18 +62,23 @@ static int set_options(int fd, int family)
                : 0;
 }
 
-int udp_socket_open(int family, const struct sockaddr_storage *source, uint16_t *port)
+int udp_socket_open(const struct sockaddr_storage *peer, const struct sockaddr_storage *source,
+                    uint16_t *port, int beside)
 {
-    int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(peer->ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
 
     struct sockaddr_storage address = *source;
-    address.ss_family = (sa_family_t)family;
+    address.ss_family = peer->ss_family;
     *port_of(&address) = htons(*port);
-    int error = set_options(fd, family);
+    int error = set_options(fd, peer->ss_family);
     if (!error)
-        error = bind_for_life(fd, &address);
+        error = *port == 0 || beside < 0 ? bind_to(fd, &address) : bind_beside(fd, beside, &address);
+    if (!error && connect(fd, (const struct sockaddr *)peer, address_octets(peer)) < 0)
+        error = -errno;
+    if (!error)
+        error = local_address(fd, &address);
     if (error) {
         close(fd);
         return error;
@@ -82,28 +87,23 @@ int udp_socket_open(int family, const struct sockaddr_storage *source, uint16_t 
     return fd;
 }
 
-int udp_socket_connect(int fd, const struct sockaddr_storage *address)
+bool udp_socket_same_source(int fd, int other_fd)
 {
-    int error = disconnect(fd);
-    if (error)
-        return error;
-    if (connect(fd, (const struct sockaddr *)address, address_octets(address)) < 0)
-        return -errno;
-    return udp_socket_has_source(fd) ? 0 : -EADDRNOTAVAIL;
+    struct sockaddr_storage address, other_address;
+    return local_address(fd, &address) == 0 && local_address(other_fd, &other_address) == 0 &&
+           memcmp(&address, &other_address, sizeof(address)) == 0;
 }
 
-bool udp_socket_has_source(int fd)
+void udp_socket_source(int fd, char text[UDP_SOCKET_SOURCE_MAX])
 {
     struct sockaddr_storage address;
+    text[0] = '\0';
     if (local_address(fd, &address) < 0)
-        return true;
-    *port_of(&address) = 0;
-    int probe = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (probe < 0)
-        return true;
-    int error = bind_to(probe, &address);
-    close(probe);
-    return error != -EADDRNOTAVAIL;
+        return;
+    const void *octets = address.ss_family == AF_INET6
+                             ? (const void *)&((struct sockaddr_in6 *)(void *)&address)->sin6_addr
+                             : (const void *)&((struct sockaddr_in *)(void *)&address)->sin_addr;
+    inet_ntop(address.ss_family, octets, text, UDP_SOCKET_SOURCE_MAX);
 }
 
 /* The error of an ICMP message, or 0 for what the kernel queued by itself. */

@@ -203,6 +203,157 @@ START_TEST(a_changed_local_address_connects_anew)
 }
 END_TEST
 
+/* The kernel would choose another local address now; the old one is still there. */
+static const struct source_move {
+    const char *host;
+    const char *change;
+    const char *source;
+} source_moves[] = {
+    {"10.9.0.2", "ip addr add 10.9.0.7/24 dev near && ip route replace 10.9.0.2/32 dev near src 10.9.0.7",
+     "10.9.0.7"}, /* a route */
+    {"fd09::2",
+     "ip addr add fd09::7/64 dev near nodad && ip -6 route replace fd09::2/128 dev near src fd09::7",
+     "fd09::7"},
+    {"fd09::2", "ip addr add fd09::7/64 dev near nodad && ip addr change fd09::1/64 dev near preferred_lft 0",
+     "fd09::7"}, /* a deprecated address */
+};
+enum { SOURCE_MOVES = sizeof(source_moves) / sizeof(source_moves[0]) };
+
+START_TEST(a_source_that_moves_is_followed)
+{
+    const struct source_move *move = &source_moves[_i];
+    rig_options.template_refresh_s = 10;
+    struct rig_datagram first = open_to(move->host);
+    for (unsigned i = 0; i < 5; i++) {
+        rig_queue(20);
+        rig_run_after(NS_PER_S);
+        rig_expect_data(receiver, 1 + i, i);
+    }
+    ck_assert_uint_eq(rig_collector(0)->reconnects, 0);
+
+    run_in(near_ns, "%s", move->change);
+    rig_queue(20);
+    rig_run_after(NS_PER_S);
+    struct rig_datagram datagram = rig_expect(receiver);
+    ck_assert(datagram.templates);
+    ck_assert(is_address(&datagram.from, move->source));
+    ck_assert_uint_eq(port_of(&datagram.from), port_of(&first.from));
+    ck_assert_uint_eq(datagram.sequence, 6);
+    rig_expect_data(receiver, 7, 5);
+    for (unsigned i = 0; i < 5; i++)
+        rig_run_after(NS_PER_S);
+    rig_expect_nothing(receiver);
+    ck_assert_uint_eq(rig_collector(0)->reconnects, 1);
+    ck_assert_uint_eq(rig_collector(0)->send_errors, 0);
+}
+END_TEST
+
+/* Nothing but templates is sent. */
+START_TEST(a_source_that_moves_is_followed_when_idle)
+{
+    rig_options.template_refresh_s = 10;
+    open_to(source_moves[_i].host);
+    run_in(near_ns, "%s", source_moves[_i].change);
+    rig_run_after(10 * NS_PER_S);
+    struct rig_datagram datagram = rig_expect(receiver);
+    ck_assert(datagram.templates && is_address(&datagram.from, source_moves[_i].source));
+    rig_expect_nothing(receiver);
+}
+END_TEST
+
+START_TEST(a_source_address_that_was_given_stays)
+{
+    bool ipv6 = strchr(source_moves[_i].host, ':') != NULL;
+    snprintf(rig_options.source_address, sizeof(rig_options.source_address), "%s",
+             ipv6 ? "fd09::1" : "10.9.0.1");
+    struct rig_datagram first = open_to(source_moves[_i].host);
+    run_in(near_ns, "%s", source_moves[_i].change);
+    for (unsigned i = 0; i < 5; i++) {
+        rig_queue(20);
+        rig_run_after(NS_PER_S);
+        struct rig_datagram datagram = rig_expect(receiver);
+        ck_assert(!datagram.templates);
+        ck_assert_mem_eq(&datagram.from, &first.from, sizeof(first.from));
+    }
+    ck_assert_uint_eq(rig_collector(0)->reconnects, 0);
+}
+END_TEST
+
+/* A new socket finds no route, but the one that is connected goes on: its local address has a table of its
+ * own. */
+START_TEST(what_works_is_kept)
+{
+    struct rig_datagram first = open_to("10.9.0.2");
+    run_in(near_ns, "ip route add 10.9.0.2 dev near table 100 && ip rule add from 10.9.0.1 lookup 100 && "
+                    "ip route del 10.9.0.0/24 dev near");
+    for (unsigned i = 0; i < 5; i++) {
+        rig_queue(20);
+        rig_run_after(NS_PER_S);
+        struct rig_datagram datagram = rig_expect(receiver);
+        ck_assert(!datagram.templates);
+        ck_assert_mem_eq(&datagram.from, &first.from, sizeof(first.from));
+    }
+    ck_assert_uint_eq(rig_collector(0)->reconnects, 0);
+    ck_assert_uint_eq(rig_collector(0)->send_errors, 0);
+}
+END_TEST
+
+/* Two ways to the collector, chosen by ports too: the question after the source is asked with the same port.
+ */
+START_TEST(one_of_two_uplinks_is_kept)
+{
+    link_namespaces(near_ns, "near2", far_ns, "far2");
+    run_in(near_ns, "ip addr add 10.8.0.1/24 dev near2 && sysctl -qw net.ipv4.fib_multipath_hash_policy=1 && "
+                    "ip route add 10.7.0.2 nexthop via 10.9.0.2 nexthop via 10.8.0.2");
+    run_in(far_ns, "ip addr add 10.8.0.2/24 dev far2 && ip addr add 10.7.0.2/32 dev lo");
+    open_to("10.7.0.2");
+    for (unsigned i = 0; i < 20; i++) {
+        rig_queue(20);
+        rig_run_after(NS_PER_S);
+    }
+    expect_all_from(1, 0, 19);
+    ck_assert_uint_eq(rig_collector(0)->reconnects, 0);
+}
+END_TEST
+
+/* As with a VRF whose route is leaked: sends leave from an address that bind(2) does not know. */
+START_TEST(an_address_of_another_table_is_used)
+{
+    run_in(near_ns, "ip route del local 10.9.0.1 dev near table local && "
+                    "ip route add local 10.9.0.1 dev near table 100 && ip rule add lookup 100 pref 100");
+    struct rig_datagram first = open_to("10.9.0.2");
+    ck_assert(is_address(&first.from, "10.9.0.1"));
+    for (unsigned i = 0; i < 5; i++) {
+        rig_queue(20);
+        rig_run_after(NS_PER_S);
+    }
+    expect_all_from(1, 0, 4);
+    ck_assert_uint_eq(rig_collector(0)->send_errors, 0);
+}
+END_TEST
+
+/* The address goes and the route stays: over IPv6 sends would go on from what is not the machine's any more.
+ */
+START_TEST(a_lost_source_address_is_noticed_beside_its_route)
+{
+    run_in(near_ns, "ip addr add fd05::1/128 dev lo && ip -6 route add fd09::2/128 dev near");
+    run_in(far_ns, "ip -6 route add fd05::1/128 dev far");
+    snprintf(rig_options.source_address, sizeof(rig_options.source_address), "fd05::1");
+    struct rig_datagram first = open_to("fd09::2");
+    run_in(near_ns, "ip addr del fd05::1/128 dev lo");
+    unsigned number = rig_queue(20);
+    for (unsigned i = 0; i < 5; i++)
+        rig_run_after(NS_PER_S);
+    rig_expect_nothing(receiver);
+    run_in(near_ns, "ip addr add fd05::1/128 dev lo");
+    rig_run_after(NS_PER_S);
+    struct rig_datagram datagram = rig_expect(receiver);
+    ck_assert(datagram.templates);
+    ck_assert_mem_eq(&datagram.from, &first.from, sizeof(first.from));
+    rig_expect_data(receiver, 2, number);
+}
+END_TEST
+
 /* Nothing that waits is lost, however often; the port stays. */
 START_TEST(a_lost_local_address_is_waited_for)
 {
@@ -527,6 +678,13 @@ int main(void)
     tcase_add_test(tests, a_small_path_mtu_loses_nothing);
     tcase_add_test(tests, a_small_path_mtu_is_learnt);
     tcase_add_loop_test(tests, a_changed_local_address_connects_anew, 0, 2);
+    tcase_add_loop_test(tests, a_source_that_moves_is_followed, 0, SOURCE_MOVES);
+    tcase_add_loop_test(tests, a_source_that_moves_is_followed_when_idle, 0, SOURCE_MOVES);
+    tcase_add_loop_test(tests, a_source_address_that_was_given_stays, 0, SOURCE_MOVES);
+    tcase_add_test(tests, what_works_is_kept);
+    tcase_add_test(tests, one_of_two_uplinks_is_kept);
+    tcase_add_test(tests, an_address_of_another_table_is_used);
+    tcase_add_test(tests, a_lost_source_address_is_noticed_beside_its_route);
     tcase_add_loop_test(tests, a_lost_local_address_is_waited_for, 0, 4);
     tcase_add_test(tests, a_source_address_that_comes_later_is_waited_for);
     tcase_add_test(tests, a_link_that_is_down_is_waited_for);
