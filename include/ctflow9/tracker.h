@@ -20,6 +20,10 @@
  *    reported (unless adopt_full). If it ends before that dump has shown it, nothing is reported. One that
  *    had been removed before ctflow9 began, and whose DESTROY the kernel had kept, is reported whole.
  *  - When the table is full a connection is not reported before its end, and its DESTROY carries everything.
+ *    A reserve of places is kept for what would be counted twice or never without one: connections that are
+ *    older than ctflow9 and whose first packets count as reported, and everything that the last dump shows.
+ *    When there is no place even then, the last dump's row is reported whole and forgotten, unless a run
+ *    before may have reported some of it.
  *  - Counters that another program set to 0 go on from there: nothing is lost or counted again.
  *  - A row that was read before a connection died and arrives after its DESTROY changes nothing: while a dump
  *    is under way every DESTROY of a connection that a row could report leaves a dead entry.
@@ -36,7 +40,8 @@
 struct tracker;
 
 struct tracker_config {
-    uint32_t capacity;          /* connections in the table, at least 1 */
+    uint32_t capacity;          /* connections in the table, at least 1; */
+    uint32_t reserve;           /* as many more for those that have to have a place */
     uint32_t repeats_max;       /* DESTROYs that may come again at once; 0 = not known */
     uint64_t active_timeout_ns; /* 0 = connections are reported at their end only; there are no dumps */
     uint64_t began_ns;          /* wall clock; when ctflow9 began to listen */

@@ -56,7 +56,7 @@ int tracker_open(struct tracker **tracker, const struct tracker_config *config, 
     new->context = context;
     new->row_age_ns = config->active_timeout_ns;
     new->adopted = config->active_timeout_ns == 0;
-    int error = flow_table_open(&new->table, config->capacity);
+    int error = flow_table_open(&new->table, config->capacity + config->reserve);
     if (!error)
         error = recent_open(&new->recent, recent_capacity(config->repeats_max));
     if (error) {
@@ -93,6 +93,26 @@ bool tracker_wants_row(uint64_t active_timeout_ns, uint64_t began_ns, const stru
 static bool began_before_us(const struct tracker *tracker, const struct flow *flow)
 {
     return began_before(tracker->config.began_ns, flow);
+}
+
+static bool may_be_older(const struct tracker *tracker, const struct flow *flow)
+{
+    return began_before_us(tracker, flow) || !flow_has(flow, FLOW_HAS_START);
+}
+
+static bool is_last_dump(const struct tracker *tracker)
+{
+    return tracker->row_age_ns == 0;
+}
+
+/* An entry for a connection that has none, or NULL when there is no place for it. */
+static struct tracked *find_place(struct tracker *tracker, const struct flow *flow, uint64_t hash)
+{
+    bool is_baseline = !tracker->adopted && !tracker->config.adopt_full && may_be_older(tracker, flow);
+    bool is_full = flow_table_count(tracker->table) >= tracker->config.capacity;
+    if (is_full && !is_baseline && !is_last_dump(tracker))
+        return NULL;
+    return flow_table_add(tracker->table, flow, hash);
 }
 
 /*
@@ -161,8 +181,7 @@ static void end_unknown(struct tracker *tracker, const struct flow *flow)
 {
     /* No place gets free while a dump is under way: when there is none for this, there is none for the row.
      */
-    struct tracked *dead =
-        may_have_row(tracker, flow) ? flow_table_add(tracker->table, flow, flow_hash(flow)) : NULL;
+    struct tracked *dead = may_have_row(tracker, flow) ? find_place(tracker, flow, flow_hash(flow)) : NULL;
     if (dead)
         dead->state = TRACKED_DEAD;
     /* How much of it was counted before us is not known. */
@@ -224,8 +243,8 @@ void tracker_destroyed(struct tracker *tracker, const struct flow *flow)
 
 static struct tracked *add(struct tracker *tracker, const struct flow *row, uint64_t hash)
 {
-    bool is_older = !tracker->adopted && (began_before_us(tracker, row) || !flow_has(row, FLOW_HAS_START));
-    struct tracked *tracked = flow_table_add(tracker->table, row, hash);
+    bool is_older = !tracker->adopted && may_be_older(tracker, row);
+    struct tracked *tracked = find_place(tracker, row, hash);
     if (!tracked) {
         stats_count(&tracker->config.stats->table_full, 1);
         tracker->adopt_overflow |= is_older;
@@ -244,12 +263,25 @@ static struct tracked *add(struct tracker *tracker, const struct flow *row, uint
     return tracked;
 }
 
+/* A row of the last dump for which there is no place. What a run before may have reported is left for the
+ * end of the connection. */
+static void pass_through(struct tracker *tracker, const struct flow *row)
+{
+    if (may_be_older(tracker, row) && !tracker->config.adopt_full)
+        return;
+    struct flow whole = *row;
+    whole.end_reason = FLOW_END_ACTIVE_TIMEOUT;
+    tracker->report(tracker->context, &whole);
+}
+
 static void see_row(struct tracker *tracker, const struct flow *row)
 {
     uint64_t hash = flow_hash(row);
     struct tracked *tracked = flow_table_find(tracker->table, row, hash);
     if (!tracked)
         tracked = add(tracker, row, hash);
+    if (!tracked && is_last_dump(tracker))
+        pass_through(tracker, row);
     if (!tracked || tracked->state == TRACKED_DEAD)
         return;
     see(tracked, row);

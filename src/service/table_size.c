@@ -16,10 +16,8 @@ static uint64_t share_of(uint32_t connections, unsigned workers)
     return share + share / SLACK_PART + SLACK_MIN;
 }
 
-uint32_t table_size_of_worker(uint32_t given, uint32_t table_limit, unsigned workers)
+static uint32_t auto_of_worker(uint32_t table_limit, unsigned workers)
 {
-    if (given != 0)
-        return (uint32_t)((given + (uint64_t)workers - 1) / workers);
     uint32_t wanted = table_limit == 0 ? TABLE_SIZE_DEFAULT : table_limit;
     if (wanted > TABLE_SIZE_MAX)
         wanted = TABLE_SIZE_MAX;
@@ -27,8 +25,17 @@ uint32_t table_size_of_worker(uint32_t given, uint32_t table_limit, unsigned wor
     while (connections > 1 && !flow_table_would_fit(MARGIN * workers * share_of(connections, workers)))
         connections = connections > TABLE_SIZE_DEFAULT ? TABLE_SIZE_DEFAULT : connections / 2;
     if (connections < wanted)
-        log_warnx("there is too little address space for a table of %u connections (ulimit -v, "
-                  "vm.overcommit_memory): it has room for %u; --table-size sets another size",
+        log_warnx("there is too little address space for a table of the kernel's %u connections (ulimit -v, "
+                  "vm.overcommit_memory): there is room for %u",
                   wanted, connections);
     return (uint32_t)share_of(connections, workers);
+}
+
+struct table_size table_size_of_worker(uint32_t given, uint32_t table_limit, unsigned workers)
+{
+    uint32_t all = auto_of_worker(table_limit, workers);
+    if (given == 0)
+        return (struct table_size){.capacity = all};
+    uint32_t capacity = (uint32_t)((given + (uint64_t)workers - 1) / workers);
+    return (struct table_size){.capacity = capacity, .reserve = all > capacity ? all - capacity : 0};
 }

@@ -22,6 +22,7 @@
 #include "ctflow9/poll_set.h"
 #include "ctflow9/table_size.h"
 #include "ctflow9/tracker.h"
+#include "ctflow9/troubles.h"
 
 #define DRAIN_INTERVAL_NS NS_PER_MS
 #define LAST_LOOK_NS      (5 * NS_PER_S)
@@ -59,6 +60,7 @@ struct workers {
     struct ct_dump *dump; /* NULL without --active-timeout */
     enum rx_kind rx;
     int signals;
+    struct troubles troubles;   /* the first worker's */
     _Atomic int error;          /* the exporter has nobody left to export to */
     _Atomic bool totals_wanted; /* by SIGUSR1 */
     _Atomic bool stopping;
@@ -114,7 +116,7 @@ static uint32_t ask_table_limit(void)
 }
 
 static int open_worker(struct worker *worker, const struct options *options, uint64_t began_ns,
-                       uint32_t table_limit, uint32_t table_size)
+                       uint32_t table_limit, struct table_size table_size)
 {
     const struct workers *all = worker->all;
     const struct ct_events_config events = {
@@ -123,7 +125,8 @@ static int open_worker(struct worker *worker, const struct options *options, uin
         .rx = worker->all->rx,
         .filter = {.mark = options->mark, .share = {.index = worker->index, .count = all->count}},
         .stats = &worker->stats};
-    const struct tracker_config tracker = {.capacity = table_size,
+    const struct tracker_config tracker = {.capacity = table_size.capacity,
+                                           .reserve = table_size.reserve,
                                            .repeats_max = (table_limit + all->count - 1) / all->count,
                                            .active_timeout_ns = options->active_timeout_s * NS_PER_S,
                                            .began_ns = began_ns,
@@ -175,6 +178,15 @@ static int open_dump(struct workers *workers, const struct options *options, uin
     return ct_dump_open(&workers->dump, &config);
 }
 
+/* Without --active-timeout nothing gets into the tables. */
+static struct table_size choose_table_size(const struct options *options, uint32_t table_limit,
+                                           unsigned workers)
+{
+    if (options->active_timeout_s == 0)
+        return (struct table_size){.capacity = 1};
+    return table_size_of_worker(options->table_size, table_limit, workers);
+}
+
 /* What --workers comes to. */
 static unsigned count_workers(const struct options *options)
 {
@@ -196,7 +208,7 @@ int workers_open(struct workers **workers, const struct options *options)
     new->rx = options->rx;
     uint64_t began_ns = instant_read_clock(CLOCK_REALTIME);
     uint32_t table_limit = ask_table_limit();
-    uint32_t table_size = table_size_of_worker(options->table_size, table_limit, count);
+    struct table_size table_size = choose_table_size(options, table_limit, count);
     int error = rx_choose(&new->rx);
     for (unsigned i = 0; i < new->count; i++)
         new->worker[i] = (struct worker){.all = new, .index = i, .wake_fd = -1};
@@ -229,13 +241,26 @@ static void wake(int fd)
         return; /* the count is full: it is awake */
 }
 
-/* For the holder of the role. */
-static void log_totals(const struct workers *workers)
+static struct stats totals_of(const struct workers *workers)
 {
     struct stats total = {0};
     stats_add(&total, workers->exporter_stats);
     for (unsigned i = 0; i < workers->count; i++)
         stats_add(&total, &workers->worker[i].stats);
+    return total;
+}
+
+/* For the first worker. */
+static void see_troubles(struct workers *workers, uint64_t now_ns)
+{
+    const struct stats total = totals_of(workers);
+    troubles_see(&workers->troubles, &total, now_ns);
+}
+
+/* For the holder of the role. */
+static void log_totals(const struct workers *workers)
+{
+    const struct stats total = totals_of(workers);
     stats_log(&total);
     exporter_log_stats(workers->exporter);
 }
@@ -343,6 +368,8 @@ static enum pace turn(struct worker *worker)
     more |= take_notes(worker);
     ct_events_run(worker->events, instant_now());
     see_losses(worker);
+    if (worker->index == 0)
+        see_troubles(worker->all, instant_read_clock(CLOCK_MONOTONIC));
     export(worker);
     if (drained == DRAIN_LIMIT)
         return AT_ONCE;
@@ -509,6 +536,7 @@ int workers_run(struct workers *workers, struct exporter *exporter, const struct
     stop_threads(workers, running);
     export_once(workers);
     exporter_finish(exporter);
+    see_troubles(workers, UINT64_MAX);
     log_totals(workers);
     return error;
 }

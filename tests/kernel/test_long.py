@@ -136,6 +136,7 @@ class Long(unittest.TestCase):
             lab.flush()
             flows = truth.wait_flows(len(TARGETS))
             self.assertGreater(exporter.finish()["table_full"], 0)
+            self.assertIn("raise --table-size", exporter.log())
             self.check(lab, port, flows, least_parts=1)
             self.assertGreater(len(port.records()), 2 * len(TARGETS))
 
@@ -229,6 +230,32 @@ class Long(unittest.TestCase):
                 exporter = start()
                 wait_until(lambda: exporter.ask()["adopted"] == len(TARGETS), "connections are adopted")
                 talk.turn()
+            lab.flush()
+            flows = truth.wait_flows(len(TARGETS))
+            exporter.finish()
+            self.check(lab, port, flows, least_parts=4)
+
+    def test_full_table_and_restart(self):
+        """Neither the last look nor the next start needs a place that --table-size does not give."""
+        with Lab() as lab:
+            port = Port(lab.collector, 2057)
+
+            def start():
+                return Ctflow9(lab, "-c", ADDRESS, "--active-timeout", "2", "--fields", "times",
+                               "--table-size", "2")
+            exporter = start()
+            truth = Truth(lab)
+            talk = Talk(lab)
+            for _ in range(3):
+                talk.turn()
+                exporter.finish()
+                exporter = start()
+
+                def are_seen():
+                    counted = exporter.ask()
+                    return counted["adopted"] + counted["table_full"] >= len(TARGETS)
+                wait_until(are_seen, "a look has shown the connections")
+            talk.turn()
             lab.flush()
             flows = truth.wait_flows(len(TARGETS))
             exporter.finish()

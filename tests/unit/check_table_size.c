@@ -20,12 +20,27 @@ enum { CAN_LIMIT = 1 };
 enum { CAN_LIMIT = 1 };
 #endif
 
+static uint32_t automatic(uint32_t table_limit, unsigned workers)
+{
+    struct table_size size = table_size_of_worker(0, table_limit, workers);
+    ck_assert_uint_eq(size.reserve, 0);
+    return size.capacity;
+}
+
+static uint32_t given(uint32_t given, unsigned workers)
+{
+    struct table_size size = table_size_of_worker(given, 65536, workers);
+    uint32_t all = automatic(65536, workers);
+    ck_assert_uint_eq(size.reserve, all > size.capacity ? all - size.capacity : 0);
+    return size.capacity;
+}
+
 START_TEST(a_given_size_is_shared)
 {
-    ck_assert_uint_eq(table_size_of_worker(100, 262144, 1), 100);
-    ck_assert_uint_eq(table_size_of_worker(100, 0, 3), 34);
-    ck_assert_uint_eq(table_size_of_worker(1, 262144, 64), 1);
-    ck_assert_uint_eq(table_size_of_worker(TABLE_SIZE_MAX, 10, 1), TABLE_SIZE_MAX);
+    ck_assert_uint_eq(given(100, 1), 100);
+    ck_assert_uint_eq(given(100, 3), 34);
+    ck_assert_uint_eq(given(1, 64), 1);
+    ck_assert_uint_eq(given(TABLE_SIZE_MAX, 1), TABLE_SIZE_MAX);
 }
 END_TEST
 
@@ -33,14 +48,14 @@ START_TEST(auto_has_a_place_for_all)
 {
     static const uint32_t limits[] = {1, 1000, 65536, 262144, 1048576};
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-        ck_assert_uint_gt(table_size_of_worker(0, limits[i], 1), limits[i]);
+        ck_assert_uint_gt(automatic(limits[i], 1), limits[i]);
         /* The share is not even: six times the standard deviation is never reached. */
-        uint64_t place = table_size_of_worker(0, limits[i], 8), share = limits[i] / 8;
-        ck_assert_uint_ge(place, share);
-        ck_assert_uint_gt((place - share) * (place - share), 36 * share);
+        uint64_t places = automatic(limits[i], 8), share = limits[i] / 8;
+        ck_assert_uint_ge(places, share);
+        ck_assert_uint_gt((places - share) * (places - share), 36 * share);
     }
-    ck_assert_uint_gt(table_size_of_worker(0, 0, 1), TABLE_SIZE_DEFAULT);
-    ck_assert_uint_le(table_size_of_worker(0, UINT32_MAX, 1), 2 * (uint32_t)TABLE_SIZE_MAX);
+    ck_assert_uint_gt(automatic(0, 1), TABLE_SIZE_DEFAULT);
+    ck_assert_uint_le(automatic(UINT32_MAX, 1), 2 * (uint32_t)TABLE_SIZE_MAX);
 }
 END_TEST
 
@@ -55,11 +70,11 @@ START_TEST(auto_takes_less_where_address_space_is_short)
 {
     limit_address_space((rlim_t)512 << 20);
     for (unsigned workers = 1; workers <= 8; workers *= 2) {
-        uint32_t size = table_size_of_worker(0, 64000000, workers);
+        uint32_t size = automatic(64000000, workers);
         ck_assert_uint_lt(size * workers, 1000000);
         ck_assert_uint_gt(size * workers, TABLE_SIZE_DEFAULT);
     }
-    uint32_t size = table_size_of_worker(0, 1048576, 1);
+    uint32_t size = automatic(1048576, 1);
     struct flow_table *table;
     ck_assert(flow_table_would_fit(3 * (uint64_t)size));
     ck_assert_int_eq(flow_table_open(&table, size), 0);
@@ -68,7 +83,7 @@ START_TEST(auto_takes_less_where_address_space_is_short)
     ck_assert(!flow_table_would_fit(64000000));
 
     limit_address_space((rlim_t)64 << 20);
-    size = table_size_of_worker(0, 1048576, 1);
+    size = automatic(1048576, 1);
     ck_assert_uint_gt(size, 1024);
     ck_assert_uint_lt(size, TABLE_SIZE_DEFAULT);
 }

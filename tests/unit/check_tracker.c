@@ -206,6 +206,88 @@ START_TEST(what_could_not_be_adopted_is_reported_whole)
 }
 END_TEST
 
+/* With reserve for the older ones, what they carried before is known of all. */
+START_TEST(the_older_have_places_beyond_a_full_table)
+{
+    const struct tracker_config config = {
+        .capacity = 1, .reserve = 2, .active_timeout_ns = TIMEOUT_S * NS_PER_S};
+    start_with(&config);
+    begin(59);
+    row(flow_of(1, -5, 100));
+    row(flow_of(2, -5, 100));
+    row(flow_of(3, 0, 30));
+    destroyed(flow_of(4, -5, 100), 61); /* takes a place: its row could be adopted */
+    row(flow_of(4, -5, 99));
+    end(FLOW_NOTE_DUMP_END);
+    expect_nothing();
+    ck_assert_uint_eq(stats.adopted, 3);
+    ck_assert_uint_eq(stats.table_full, 1);
+    destroyed(flow_of(2, -5, 101), 62);
+    expect(2, 1, 0, 62, FLOW_END_IDLE_TIMEOUT);
+    begin(63);
+    row(flow_of(1, -5, 100));
+    row(flow_of(5, 0, 50)); /* it is for nobody else */
+    end(FLOW_NOTE_DUMP_END);
+    expect_nothing();
+    ck_assert_uint_eq(stats.table_full, 2);
+    destroyed(flow_of(1, -5, 101), 64);
+    expect(1, 1, 63, 64, FLOW_END_IDLE_TIMEOUT);
+    destroyed(flow_of(3, 0, 31), 64);
+    expect(3, 31, 0, 64, FLOW_END_IDLE_TIMEOUT);
+}
+END_TEST
+
+START_TEST(the_last_dump_has_places_beyond_a_full_table)
+{
+    const struct tracker_config config = {
+        .capacity = 1, .reserve = 5, .active_timeout_ns = TIMEOUT_S * NS_PER_S};
+    start_with(&config);
+    begin(100);
+    row(flow_of(1, 0, 10));
+    row(flow_of(2, 0, 20));
+    end(FLOW_NOTE_DUMP_END);
+    expect(1, 10, 0, 100, FLOW_END_ACTIVE_TIMEOUT);
+    ck_assert_uint_eq(stats.table_full, 1);
+    begin_last(110);
+    row(flow_of(1, 0, 11));
+    row(flow_of(2, 0, 21));
+    expect(2, 21, 0, 110, FLOW_END_ACTIVE_TIMEOUT);
+    row(flow_of(3, 105, 30));
+    destroyed(flow_of(3, 105, 31), 111);
+    expect(3, 31, 105, 111, FLOW_END_IDLE_TIMEOUT);
+    destroyed(flow_of(4, 106, 41), 111); /* before its row comes */
+    expect(4, 41, 106, 111, FLOW_END_IDLE_TIMEOUT);
+    row(flow_of(4, 106, 40));
+    row(flow_of(5, 107, 50));
+    note(FLOW_NOTE_DUMP_END, &(struct flow){0});
+    destroyed(flow_of(5, 107, 51), 112); /* after it */
+    expect(5, 51, 107, 112, FLOW_END_IDLE_TIMEOUT);
+    while (tracker_finish(tracker, 1))
+        continue;
+    expect(1, 1, 100, 110, FLOW_END_ACTIVE_TIMEOUT);
+    expect_nothing();
+    ck_assert_uint_eq(stats.table_full, 1);
+}
+END_TEST
+
+START_TEST(what_has_no_place_in_the_end_passes_through_whole)
+{
+    start(1);
+    dump(1, flow_of(1, -5, 100));
+    begin_last(110);
+    row(flow_of(1, -5, 101));
+    expect(1, 1, 0, 110, FLOW_END_ACTIVE_TIMEOUT);
+    row(flow_of(2, 0, 20));
+    expect(2, 20, 0, 110, FLOW_END_ACTIVE_TIMEOUT);
+    row(flow_of(3, -5, 30)); /* a run before may have reported some of it */
+    ck_assert_uint_eq(stats.table_full, 2);
+    note(FLOW_NOTE_DUMP_END, &(struct flow){0});
+    while (tracker_finish(tracker, 1))
+        continue;
+    expect_nothing();
+}
+END_TEST
+
 START_TEST(repeated_rows_change_nothing)
 {
     start(2);
@@ -394,6 +476,9 @@ int main(void)
     tcase_add_test(tcase, drops_what_ends_before_it_could_be_adopted);
     tcase_add_test(tcase, a_full_table_keeps_the_whole_for_the_end);
     tcase_add_test(tcase, what_could_not_be_adopted_is_reported_whole);
+    tcase_add_test(tcase, the_older_have_places_beyond_a_full_table);
+    tcase_add_test(tcase, the_last_dump_has_places_beyond_a_full_table);
+    tcase_add_test(tcase, what_has_no_place_in_the_end_passes_through_whole);
     tcase_add_test(tcase, repeated_rows_change_nothing);
     tcase_add_test(tcase, without_start_stamps_as_exactly_as_can_be);
     tcase_add_test(tcase, counters_set_to_0_lose_nothing);

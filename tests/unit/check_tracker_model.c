@@ -32,7 +32,7 @@ enum {
 /* What differs from one run to the next. */
 static const struct variant {
     const char *name;
-    uint32_t capacity;
+    uint32_t capacity, reserve;
     bool older;      /* some connections began before ctflow9 */
     bool adopt_full; /* and are to be reported whole */
     bool unstamped;  /* no start stamps */
@@ -47,10 +47,15 @@ static const struct variant {
     {.name = "silence", .capacity = CONNECTIONS, .older = true, .repeats = true, .silence = true},
     {.name = "zeroing", .capacity = CONNECTIONS, .older = true, .silence = true, .zeroing = true},
     {.name = "no stamps", .capacity = CONNECTIONS, .older = true, .unstamped = true, .silence = true},
-    {.name = "a table of 30", .capacity = 30, .older = true, .adopt_full = true, .repeats = true},
-    {.name = "a table of 3", .capacity = 3, .repeats = true},
+    {.name = "30 places", .capacity = 30, .reserve = CONNECTIONS, .older = true, .repeats = true},
+    {.name = "3 places", .capacity = 3, .reserve = CONNECTIONS, .older = true, .unstamped = true},
+    {.name = "30 places only", .capacity = 30, .older = true, .adopt_full = true, .repeats = true},
+    {.name = "3 places only", .capacity = 3, .repeats = true},
 };
-enum { VARIANTS = sizeof(variants) / sizeof(variants[0]), ROOMY = VARIANTS - 2 /* have room for all */ };
+enum {
+    VARIANTS = sizeof(variants) / sizeof(variants[0]),
+    ROOMY = VARIANTS - 2 /* all whom it must be have a place */
+};
 
 struct counters {
     uint64_t packets[2], octets[2];
@@ -70,6 +75,7 @@ struct connection {
     struct counters baseline; /* taken as reported */
     struct counters sum;      /* of the reports */
     bool is_shown, is_dropped;
+    bool is_last_shown; /* by the last dump */
 };
 
 static struct model {
@@ -325,6 +331,7 @@ static void feed_row(struct connection *connection)
     if (!connection->is_shown && is_baseline(connection))
         connection->baseline = row;
     connection->is_shown = true;
+    connection->is_last_shown = model.last;
     const struct counters now = total(connection);
     if (connection->frozen && are_equal(&row, &now) && !are_equal(&connection->shown, &row))
         ck_abort_msg("a frozen connection has grown");
@@ -372,6 +379,7 @@ static void change_mood(void)
 static void set_up(const struct variant *variant)
 {
     const struct tracker_config config = {.capacity = variant->capacity,
+                                          .reserve = variant->reserve,
                                           .active_timeout_ns = TIMEOUT_NS,
                                           .began_ns = BEGAN_NS,
                                           .adopt_full = variant->adopt_full,
@@ -436,13 +444,24 @@ static void finish(void)
         continue;
 }
 
+/*
+ * It is dying when ctflow9 ends: the last dump does not show it and its DESTROY has not come. What is known
+ * of it by then is reported, if it had a place; the next to run gets its DESTROY.
+ */
+static bool has_no_place(const struct connection *connection)
+{
+    static const struct counters nothing;
+    return model.variant->capacity < OLDER && !connection->told && !connection->is_last_shown &&
+           are_equal(&connection->baseline, &nothing) && are_equal(&connection->sum, &nothing);
+}
+
 static void expect_sums(int seed)
 {
     static const struct counters nothing;
     for (int i = 0; i < model.born; i++) {
         const struct connection *connection = &model.connections[i];
         struct counters expected = connection->told ? total(connection) : connection->shown;
-        if (connection->is_dropped)
+        if (connection->is_dropped || has_no_place(connection))
             expected = nothing;
         struct counters sum = connection->baseline;
         add(&sum, &connection->sum);
@@ -453,7 +472,6 @@ static void expect_sums(int seed)
                       sum.octets[0], expected.packets[0], expected.octets[0]);
     }
     ck_assert_uint_eq(model.stats.repeated, model.repeats);
-    ck_assert_int_eq(model.stats.table_full > 0, model.variant->capacity < OLDER);
 }
 
 static void expect_gone(void)
@@ -472,6 +490,7 @@ START_TEST(reports_add_up)
     calm_down();
     expect_sums(_i);
     expect_gone();
+    ck_assert_int_eq(model.stats.table_full > 0, model.variant->capacity < OLDER);
     tear_down();
 }
 END_TEST

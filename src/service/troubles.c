@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/troubles.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+
+#include "ctflow9/log.h"
+
+#define COUNTER(member) #member, offsetof(struct stats, member)
+static const struct {
+    const char *counter;
+    size_t offset;
+    const char *text;
+} table[] = {
+    {COUNTER(table_full),
+     "the table of connections that last is full, and those that found no place in it are "
+     "reported at their end only; raise --table-size"},
+};
+#undef COUNTER
+
+_Static_assert(sizeof(table) / sizeof(table[0]) == TROUBLES, "a trouble is missing");
+
+void troubles_see(struct troubles *troubles, const struct stats *total, uint64_t now_ns)
+{
+    for (unsigned i = 0; i < TROUBLES; i++) {
+        const _Atomic uint64_t *counter = (const void *)((const char *)total + table[i].offset);
+        uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+        tell_once_count(&troubles->told[i], value - troubles->seen[i]);
+        troubles->seen[i] = value;
+        uint64_t count = tell_once_due(&troubles->told[i], now_ns);
+        if (count != 0)
+            log_warnx("%s (%s: %" PRIu64 ")", table[i].text, table[i].counter, count);
+    }
+}
