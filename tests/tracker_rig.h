@@ -137,13 +137,20 @@ static inline void dump(int64_t s, struct flow flow)
     end(FLOW_NOTE_DUMP_END);
 }
 
-static inline void destroyed(struct flow flow, int64_t stop_s)
+/* By a kernel that does not tell how. */
+static inline void ended(struct flow flow, int64_t stop_s)
 {
     flow.stop_ns = at(stop_s);
     if (flow_has(&flow, FLOW_HAS_START))
         flow.has |= FLOW_HAS_STOP;
-    flow.end_reason = FLOW_END_IDLE_TIMEOUT;
     tracker_destroyed(tracker, &flow);
+}
+
+static inline void destroyed(struct flow flow, int64_t stop_s)
+{
+    flow.has |= FLOW_END_TOLD;
+    flow.end_reason = FLOW_END_IDLE_TIMEOUT;
+    ended(flow, stop_s);
 }
 
 /* The next report: packets of the original direction, its span, its reason. */

@@ -29,7 +29,8 @@ struct ct_events_config {
 
 /*
  * Called for each finished connection. end_reason, start_ns and stop_ns are set whatever the kernel told;
- * has still says what it told.
+ * has still says what it told. FLOW_END_TOLD is set when the kernel's events tell how connections end, as
+ * they do since 5.12: by its release at first, then by the events.
  */
 typedef void ct_events_handler(void *context, const struct flow *flow);
 

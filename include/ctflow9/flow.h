@@ -46,10 +46,12 @@ enum flow_has {
     FLOW_HAS_TCP_STATE = 1 << 4, /* tcp_state */
     FLOW_HAS_STATUS = 1 << 5,    /* status */
     FLOW_REQUESTED = 1 << 6,     /* a program asked the kernel to remove the entry (nlmsg_pid was not 0) */
+    FLOW_END_TOLD = 1 << 7, /* the source tells time left and TCP's state: where it did not, no time was */
 };
 
 /* flowEndReason, IANA element 136. */
 enum flow_end_reason {
+    FLOW_END_UNKNOWN = 0, /* reserved by IANA: tells nothing */
     FLOW_END_IDLE_TIMEOUT = 1,
     FLOW_END_ACTIVE_TIMEOUT = 2,
     FLOW_END_DETECTED = 3,
@@ -121,6 +123,14 @@ uint16_t flow_zone(const struct flow *flow);
 
 /*
  * flowEndReason of an entry that the kernel destroyed, as far as it is known: forced when a request removed
- * it, detected when TCP had reached a closing state, forced when time was left on it, else idle timeout.
+ * it, detected when TCP had reached a closing state, forced when time was left on it, idle timeout when the
+ * source would have told of any time left, else unknown.
  */
 enum flow_end_reason flow_end_reason(const struct flow *flow);
+
+/*
+ * The same of an end that does not tell, as far as an earlier look at the connection (a row; stop_ns is when)
+ * does: detected when TCP was closing then, idle timeout when nothing was counted since and the time that was
+ * left has gone by, else unknown.
+ */
+enum flow_end_reason flow_end_reason_since(const struct flow *row, const struct flow *end);

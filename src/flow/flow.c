@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "ctflow9/instant.h"
+
 /* Member by member: padding has no value. */
 static bool is_same_tuple(const struct flow_tuple *a, const struct flow_tuple *b)
 {
@@ -58,12 +60,31 @@ uint16_t flow_zone(const struct flow *flow)
     return flow->zone != 0 ? flow->zone : flow->tuple[FLOW_ORIGINAL].zone;
 }
 
+static bool is_closing(const struct flow *flow)
+{
+    return flow_has(flow, FLOW_HAS_TCP_STATE) && flow->tcp_state >= TCP_CONNTRACK_FIN_WAIT &&
+           flow->tcp_state <= TCP_CONNTRACK_CLOSE;
+}
+
 enum flow_end_reason flow_end_reason(const struct flow *flow)
 {
     if (flow_has(flow, FLOW_REQUESTED))
         return FLOW_END_FORCED;
-    if (flow_has(flow, FLOW_HAS_TCP_STATE) && flow->tcp_state >= TCP_CONNTRACK_FIN_WAIT &&
-        flow->tcp_state <= TCP_CONNTRACK_CLOSE)
+    if (is_closing(flow))
         return FLOW_END_DETECTED;
-    return flow_has(flow, FLOW_HAS_TIMEOUT) && flow->timeout_s > 0 ? FLOW_END_FORCED : FLOW_END_IDLE_TIMEOUT;
+    if (flow_has(flow, FLOW_HAS_TIMEOUT) && flow->timeout_s > 0)
+        return FLOW_END_FORCED;
+    return flow_has(flow, FLOW_END_TOLD) ? FLOW_END_IDLE_TIMEOUT : FLOW_END_UNKNOWN;
+}
+
+enum flow_end_reason flow_end_reason_since(const struct flow *row, const struct flow *end)
+{
+    if (is_closing(row))
+        return FLOW_END_DETECTED;
+    bool was_idle = flow_has(row, FLOW_HAS_COUNTERS) &&
+                    row->packets[FLOW_ORIGINAL] == end->packets[FLOW_ORIGINAL] &&
+                    row->packets[FLOW_REPLY] == end->packets[FLOW_REPLY];
+    bool ran_out =
+        flow_has(row, FLOW_HAS_TIMEOUT) && end->stop_ns >= row->stop_ns + row->timeout_s * NS_PER_S;
+    return was_idle && ran_out ? FLOW_END_IDLE_TIMEOUT : FLOW_END_UNKNOWN;
 }

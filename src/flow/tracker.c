@@ -166,14 +166,14 @@ static bool may_have_row(const struct tracker *tracker, const struct flow *flow)
 }
 
 /*
- * It had ended before us, and not by its time-out: the kernel has kept its event, which nobody had before.
- * (What timed out is found by the kernel some time after its end; until then a run before this one saw and
- * reported it.)
+ * It had ended before us, and not, as far as is known, by its time-out: the kernel has kept its event, which
+ * nobody had before. (What timed out is found by the kernel some time after its end; until then a run before
+ * this one saw and reported it.)
  */
 static bool was_kept_for_us(const struct tracker *tracker, const struct flow *flow)
 {
-    return flow->stop_ns < tracker->config.began_ns && flow_has(flow, FLOW_HAS_TIMEOUT) &&
-           flow->timeout_s > 0;
+    bool timed_out = flow_has(flow, FLOW_END_TOLD) && flow->timeout_s == 0;
+    return flow->stop_ns < tracker->config.began_ns && !timed_out;
 }
 
 /* A connection that is not in the table has ended. */
@@ -196,8 +196,12 @@ static void end_unknown(struct tracker *tracker, const struct flow *flow)
 
 static void end_known(struct tracker *tracker, struct tracked *tracked, const struct flow *flow)
 {
+    uint8_t end_reason = flow->end_reason != FLOW_END_UNKNOWN
+                             ? flow->end_reason
+                             : (uint8_t)flow_end_reason_since(&tracked->flow, flow);
     see(tracked, flow);
     struct flow rest = rest_of(tracked);
+    rest.end_reason = end_reason;
     report_part(tracker, tracked, &rest);
     if (tracker->dump_open)
         tracked->state = TRACKED_DEAD;

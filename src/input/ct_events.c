@@ -5,8 +5,10 @@
 #include <inttypes.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "ctflow9/ct_decode.h"
@@ -27,12 +29,28 @@ struct ct_events {
     struct stats *stats;
     struct ct_guard guard;
     uint32_t table_limit; /* 0 = what the kernel says */
+    bool ends_are_told;   /* the kernel's events carry time left and TCP's state */
     bool is_drained;      /* by the last drain */
     bool unlooked;        /* something was read since the last look at the drop counter */
     int failure;          /* the last -errno of a call that should not fail */
     struct tell_once failures;
     uint64_t next_look_ns; /* monotonic */
 };
+
+/*
+ * Since 5.12 a DESTROY carries CTA_TIMEOUT, unless no time is left, and CTA_PROTOINFO; a distribution's
+ * kernel may have got that earlier. The events themselves tell: see_end().
+ */
+static bool are_ends_told(void)
+{
+    enum { SINCE_MAJOR = 5, SINCE_MINOR = 12 };
+
+    struct utsname system;
+    unsigned major, minor;
+    if (uname(&system) < 0 || sscanf(system.release, "%u.%u", &major, &minor) != 2)
+        return false;
+    return major > SINCE_MAJOR || (major == SINCE_MAJOR && minor >= SINCE_MINOR);
+}
 
 /* The step that failed. */
 static int refuse(const char *what, int error)
@@ -95,8 +113,11 @@ int ct_events_open(struct ct_events **events, const struct ct_events_config *con
     struct ct_events *opened = malloc(sizeof(*opened));
     if (opened == NULL)
         return refuse("take memory for conntrack events", -ENOMEM);
-    *opened = (struct ct_events){
-        .fd = -1, .request_fd = -1, .stats = config->stats, .table_limit = config->table_limit};
+    *opened = (struct ct_events){.fd = -1,
+                                 .request_fd = -1,
+                                 .stats = config->stats,
+                                 .table_limit = config->table_limit,
+                                 .ends_are_told = are_ends_told()};
     ct_guard_init(&opened->guard, config->reliable, config->stats);
     int error = ct_decoder_open(&opened->decoder);
     error = error ? refuse("take memory for conntrack events", error) : hear(opened, config);
@@ -129,6 +150,18 @@ static void set_stamps(struct flow *flow, uint64_t now_ns)
         flow->start_ns = flow->stop_ns;
 }
 
+/* Every TCP connection has a state: where none is told, the kernel tells nothing of ends. */
+static void see_end(struct ct_events *events, struct flow *flow)
+{
+    if (flow->has & (FLOW_HAS_TCP_STATE | FLOW_HAS_TIMEOUT))
+        events->ends_are_told = true;
+    else if (flow->protocol == IPPROTO_TCP)
+        events->ends_are_told = false;
+    if (events->ends_are_told)
+        flow->has |= FLOW_END_TOLD;
+    flow->end_reason = (uint8_t)flow_end_reason(flow);
+}
+
 static void take(struct ct_events *events, const struct rx_message *received, uint64_t now_ns,
                  ct_events_handler *handler, void *context)
 {
@@ -154,7 +187,7 @@ static void take(struct ct_events *events, const struct rx_message *received, ui
         return;
     }
     set_stamps(&flow, now_ns);
-    flow.end_reason = (uint8_t)flow_end_reason(&flow);
+    see_end(events, &flow);
     handler(context, &flow);
 }
 

@@ -128,6 +128,7 @@ static char *put_tuple_zone(char *at, const struct flow *flow, const void *membe
 static char *put_end_reason_name(char *at, const struct flow *flow, const void *member)
 {
     static const char *const names[UINT8_MAX + 1] = {
+        [FLOW_END_UNKNOWN] = "unknown",
         [FLOW_END_IDLE_TIMEOUT] = "idle_timeout",
         [FLOW_END_ACTIVE_TIMEOUT] = "active_timeout",
         [FLOW_END_DETECTED] = "end_detected",

@@ -295,6 +295,33 @@ START_TEST(says_why_each_flow_ended)
 }
 END_TEST
 
+/* Kernels before 5.12 tell neither TCP's state nor the time that was left: absence then says nothing. */
+START_TEST(infers_nothing_from_what_the_kernel_never_tells)
+{
+    const struct event ends[] = {
+        {.stop_ns = 1, .timeout_s = 30},         /* it tells: */
+        {.stop_ns = 1},                          /* nothing was left */
+        {.stop_ns = 1, .protocol = IPPROTO_TCP}, /* it does not */
+        {.stop_ns = 1},                          /* and who knows here? */
+        {.stop_ns = 1, .port_id = 4711},
+        {.stop_ns = 1, .protocol = IPPROTO_TCP, .tcp_state = TCP_CONNTRACK_ESTABLISHED},
+        {.stop_ns = 1},
+    };
+    const uint8_t reasons[] = {FLOW_END_FORCED, FLOW_END_IDLE_TIMEOUT, FLOW_END_UNKNOWN,     FLOW_END_UNKNOWN,
+                               FLOW_END_FORCED, FLOW_END_IDLE_TIMEOUT, FLOW_END_IDLE_TIMEOUT};
+    struct ct_events *events = open_events(true);
+    for (unsigned i = 0; i < 7; i++)
+        add_event(&ends[i]);
+    ck_assert_uint_eq(drain(events), 7);
+    for (unsigned i = 0; i < 7; i++) {
+        bool is_told = i < 2 || i > 4;
+        ck_assert_uint_eq(flows[i].end_reason, reasons[i]);
+        ck_assert_int_eq(flow_has(&flows[i], FLOW_END_TOLD), is_told);
+    }
+    ct_events_close(events);
+}
+END_TEST
+
 static struct instant at_ms(uint64_t ms)
 {
     return (struct instant){.monotonic_ns = ms * NS_PER_MS};
@@ -381,6 +408,7 @@ int main(void)
     tcase_add_test(tcase, counts_what_it_cannot_read);
     tcase_add_test(tcase, sets_the_stamps_that_the_kernel_did_not_tell);
     tcase_add_test(tcase, says_why_each_flow_ended);
+    tcase_add_test(tcase, infers_nothing_from_what_the_kernel_never_tells);
     tcase_add_test(tcase, wakes_nobody_at_rest);
     tcase_add_test(tcase, waits_for_the_socket);
     tcase_add_test(tcase, tells_of_a_failing_socket_once_a_minute);

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "ctflow9/instant.h"
+
 /* A UDP connection without translation. */
 static struct flow plain_flow(uint8_t family)
 {
@@ -186,24 +188,25 @@ END_TEST
 
 START_TEST(end_reason_is_told_as_far_as_it_is_known)
 {
-    enum { TIMED = FLOW_HAS_TIMEOUT, TCP = FLOW_HAS_TCP_STATE, ASKED = FLOW_REQUESTED };
+    enum { TOLD = FLOW_END_TOLD, TIMED = FLOW_HAS_TIMEOUT, TCP = FLOW_HAS_TCP_STATE, ASKED = FLOW_REQUESTED };
     static const struct {
         unsigned has;
         uint32_t timeout_s;
         uint8_t tcp_state;
         enum flow_end_reason reason;
     } cases[] = {
-        {0, 0, 0, FLOW_END_IDLE_TIMEOUT},
-        {TIMED, 0, 0, FLOW_END_IDLE_TIMEOUT},
+        {0, 0, 0, FLOW_END_UNKNOWN},
+        {TOLD, 0, 0, FLOW_END_IDLE_TIMEOUT},
+        {TOLD | TIMED, 0, 0, FLOW_END_IDLE_TIMEOUT},
         {TIMED, 1, 0, FLOW_END_FORCED},
         {ASKED, 0, 0, FLOW_END_FORCED},
         {ASKED | TIMED, 30, 0, FLOW_END_FORCED},
         /* TCP that nobody closed */
-        {TCP, 0, TCP_CONNTRACK_NONE, FLOW_END_IDLE_TIMEOUT},
-        {TCP, 0, TCP_CONNTRACK_SYN_SENT, FLOW_END_IDLE_TIMEOUT},
-        {TCP, 0, TCP_CONNTRACK_SYN_RECV, FLOW_END_IDLE_TIMEOUT},
-        {TCP, 0, TCP_CONNTRACK_ESTABLISHED, FLOW_END_IDLE_TIMEOUT},
-        {TCP, 0, TCP_CONNTRACK_SYN_SENT2, FLOW_END_IDLE_TIMEOUT},
+        {TOLD | TCP, 0, TCP_CONNTRACK_NONE, FLOW_END_IDLE_TIMEOUT},
+        {TOLD | TCP, 0, TCP_CONNTRACK_SYN_SENT, FLOW_END_IDLE_TIMEOUT},
+        {TOLD | TCP, 0, TCP_CONNTRACK_SYN_RECV, FLOW_END_IDLE_TIMEOUT},
+        {TOLD | TCP, 0, TCP_CONNTRACK_ESTABLISHED, FLOW_END_IDLE_TIMEOUT},
+        {TOLD | TCP, 0, TCP_CONNTRACK_SYN_SENT2, FLOW_END_IDLE_TIMEOUT},
         {TCP | TIMED, 432000, TCP_CONNTRACK_ESTABLISHED, FLOW_END_FORCED},
         /* TCP that was closing, whether or not time was left */
         {TCP, 0, TCP_CONNTRACK_FIN_WAIT, FLOW_END_DETECTED},
@@ -224,6 +227,42 @@ START_TEST(end_reason_is_told_as_far_as_it_is_known)
 }
 END_TEST
 
+START_TEST(what_an_end_does_not_tell_an_earlier_look_may)
+{
+    enum { COUNTED = FLOW_HAS_COUNTERS, TIMED = FLOW_HAS_TIMEOUT, TCP = FLOW_HAS_TCP_STATE };
+    static const struct {
+        unsigned has; /* of the row, which is 30 s older than the end */
+        uint32_t timeout_s;
+        uint8_t tcp_state;
+        uint64_t packets[2]; /* since */
+        enum flow_end_reason reason;
+    } cases[] = {
+        {COUNTED | TIMED, 30, 0, {0, 0}, FLOW_END_IDLE_TIMEOUT},
+        {COUNTED | TIMED, 31, 0, {0, 0}, FLOW_END_UNKNOWN},
+        {COUNTED | TIMED, 10, 0, {1, 0}, FLOW_END_UNKNOWN},
+        {COUNTED | TIMED, 10, 0, {0, 1}, FLOW_END_UNKNOWN},
+        {COUNTED, 0, 0, {0, 0}, FLOW_END_UNKNOWN},
+        {TIMED, 10, 0, {0, 0}, FLOW_END_UNKNOWN},
+        {COUNTED | TIMED | TCP, 432000, TCP_CONNTRACK_ESTABLISHED, {0, 0}, FLOW_END_UNKNOWN},
+        {COUNTED | TIMED | TCP, 100, TCP_CONNTRACK_TIME_WAIT, {1, 1}, FLOW_END_DETECTED},
+        {COUNTED | TIMED | TCP, 10, TCP_CONNTRACK_LAST_ACK, {0, 0}, FLOW_END_DETECTED},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct flow row = {.has = (uint16_t)cases[i].has,
+                                 .timeout_s = cases[i].timeout_s,
+                                 .tcp_state = cases[i].tcp_state,
+                                 .packets = {5, 3},
+                                 .stop_ns = 1000 * NS_PER_S};
+        const struct flow end = {.has = FLOW_HAS_COUNTERS,
+                                 .packets = {5 + cases[i].packets[0], 3 + cases[i].packets[1]},
+                                 .stop_ns = 1030 * NS_PER_S};
+        ck_assert_msg(flow_end_reason_since(&row, &end) == cases[i].reason, "case %zu: %d", i,
+                      flow_end_reason_since(&row, &end));
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("flow");
@@ -240,6 +279,7 @@ int main(void)
     tcase_add_test(test, a_start_that_is_not_told_identifies_nothing);
     tcase_add_test(test, the_zone_of_both_directions_comes_first);
     tcase_add_test(test, end_reason_is_told_as_far_as_it_is_known);
+    tcase_add_test(test, what_an_end_does_not_tell_an_earlier_look_may);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

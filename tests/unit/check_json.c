@@ -176,7 +176,7 @@ static void check_names(const char *key, size_t offset, const char *const *names
 
 START_TEST(names)
 {
-    static const char *const reasons[] = {NULL,           "idle_timeout", "active_timeout",
+    static const char *const reasons[] = {"unknown",      "idle_timeout", "active_timeout",
                                           "end_detected", "forced_end",   "lack_of_resources"};
     static const char *const states[] = {"none",       "syn_sent", "syn_recv",  "established", "fin_wait",
                                          "close_wait", "last_ack", "time_wait", "close",       "syn_sent2"};

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* How a connection ends: DESTROYs and rows in whatever order, and no DESTROY at all. */
+#include <linux/netfilter/nf_conntrack_tcp.h>
+
 #include "tracker_rig.h"
 
 START_TEST(a_row_behind_its_destroy_changes_nothing)
@@ -298,6 +300,43 @@ START_TEST(looks_in_small_steps)
 }
 END_TEST
 
+/* Kernels before 5.12: a row is what tells. */
+START_TEST(remembers_what_a_row_told_of_the_end)
+{
+    start(3);
+    begin(60);
+    for (uint32_t id = 1; id <= 3; id++) {
+        struct flow flow = flow_of(id, 0, 10);
+        flow.has |= FLOW_HAS_TIMEOUT | FLOW_HAS_TCP_STATE;
+        flow.timeout_s = 20;
+        flow.tcp_state = id == 3 ? TCP_CONNTRACK_TIME_WAIT : TCP_CONNTRACK_ESTABLISHED;
+        row(flow);
+        expect(id, 10, 0, 60, FLOW_END_ACTIVE_TIMEOUT);
+    }
+    end(FLOW_NOTE_DUMP_END);
+    ended(flow_of(1, 0, 11), 70);
+    expect(1, 1, 60, 70, FLOW_END_UNKNOWN);
+    ended(flow_of(2, 0, 10), 80); /* idle; there is nothing to report */
+    ended(flow_of(3, 0, 12), 65);
+    expect(3, 2, 60, 65, FLOW_END_DETECTED);
+    ended(flow_of(4, 70, 1), 71); /* no row */
+    expect(4, 1, 70, 71, FLOW_END_UNKNOWN);
+    expect_nothing();
+}
+END_TEST
+
+/* Whether it timed out is not known: it may be one whose event the kernel has kept. */
+START_TEST(does_not_drop_an_old_end_that_tells_nothing)
+{
+    start(1);
+    ended(flow_of(1, -50, 10), -5);
+    expect(1, 10, -50, -5, FLOW_END_UNKNOWN);
+    ended(flow_of(2, -50, 10), 5);
+    expect_nothing();
+    ck_assert_uint_eq(stats.adopted, 1);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("ends");
@@ -315,5 +354,7 @@ int main(void)
     tcase_add_test(tcase, a_broken_dump_proves_nothing);
     tcase_add_test(tcase, asks_for_each_once_as_room_allows);
     tcase_add_test(tcase, looks_in_small_steps);
+    tcase_add_test(tcase, remembers_what_a_row_told_of_the_end);
+    tcase_add_test(tcase, does_not_drop_an_old_end_that_tells_nothing);
     return run(tcase);
 }
