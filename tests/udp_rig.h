@@ -149,6 +149,13 @@ static inline uint16_t rig_port(int fd)
     return ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
 }
 
+/* More small datagrams than a socket's receive buffer holds by default. */
+static inline void rig_flood(int fd, const struct sockaddr_storage *to)
+{
+    for (unsigned i = 0; i < 1000; i++)
+        ck_assert_int_eq(sendto(fd, "x", 1, 0, (const struct sockaddr *)to, sizeof(struct sockaddr_in6)), 1);
+}
+
 struct rig_datagram {
     bool templates;
     uint32_t sequence;

@@ -29,8 +29,9 @@
  *  - Runs of datagrams of one size (but the last) leave as one message with UDP_SEGMENT, at most 64 and
  *    65,507 octets; several runs in one sendmmsg. EMSGSIZE, EINVAL or EIO: plain sendmmsg from then on,
  *    until the collector is connected anew. IPv4 datagrams may be fragmented on their way.
- *  - A pending ICMP error uses up the send that reports it: that is done once more. A name with several
- *    addresses goes on to the next one.
+ *  - A pending ICMP error uses up the send that reports it: that is done once more, and tells it from a
+ *    failure of its own where the error queue had no room. A name with several addresses goes on to the next
+ *    one. Whatever else arrives is thrown away by the kernel.
  *  - Every other failure: data waits, and once a second a new socket is tried, with the port of the old one.
  *  - Once a second, before something is sent, the kernel is asked which local address it would choose now, by
  *    a new socket. When that is another one (a tunnel came up, the route has moved, an IPv6 address is

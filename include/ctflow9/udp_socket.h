@@ -10,7 +10,7 @@
  * opened: what has changed since (local address, route, interface) only a new one finds, opened beside it
  * with the same port. It is never disconnected, which would undo a binding to an interface or VRF that it was
  * made with (ip-vrf(8), "exec"). ICMP errors are queued (IP_RECVERR), so that what a send reports can be told
- * from what came back for an earlier one.
+ * from what came back for an earlier one. Nothing else that arrives is kept.
  */
 
 /*
@@ -29,5 +29,11 @@ bool udp_socket_same_source(int fd, int other_fd);
 enum { UDP_SOCKET_SOURCE_MAX = 46 };
 void udp_socket_source(int fd, char text[UDP_SOCKET_SOURCE_MAX]);
 
-/* Takes the ICMP errors that came back. Returns how many; *error is the last one's errno. */
+/*
+ * A send reported error, an errno, and no ICMP error was queued: whether it may all the same have been one
+ * that came back for an earlier send, and found no room. Then the next send does not report it.
+ */
+bool udp_socket_may_be_icmp(int error);
+
+/* Takes the ICMP errors that came back, 1,024 at most. Returns how many; *error is the last one's errno. */
 unsigned udp_socket_take_errors(int fd, int *error);

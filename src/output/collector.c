@@ -72,6 +72,7 @@ struct collector {
     uint64_t connected_ns;
     uint64_t source_check_ns;
     uint64_t icmp_ns; /* the last ICMP error */
+    int suspect;      /* the errno of the last send, perhaps an ICMP error's: the next one tells; 0 = none */
     struct tell_once moves;
     struct progress progress;
     struct collector_stats stats;
@@ -208,6 +209,7 @@ static void use_socket(struct collector *collector, int fd)
         collector->stats.reconnects++;
     collector->connected = true;
     collector->segment = true;
+    collector->suspect = 0;
     collector->connected_ns = collector->common->now_ns;
     collector->source_check_ns = collector->connected_ns + SOURCE_CHECK_NS;
     collector->progress.templates_due_ns = 0;
@@ -386,6 +388,22 @@ static void plan_batch(struct collector *collector, struct instant now)
     }
 }
 
+/* What an earlier datagram ran into. It used up the send that was to be. */
+static void take_icmp_errors(struct collector *collector, unsigned count, int error)
+{
+    collector->stats.send_errors++;
+    collector->stats.unreachable += count;
+    collector->icmp_ns = collector->common->now_ns;
+    collector->suspect = 0;
+    collector->progress.templates_wanted = true;
+    collector->progress.held = true;
+    errno = error;
+    if (begins(collector, TROUBLE_ICMP))
+        log_warn("collector %s: ICMP errors come back (is it running?), sending on", collector->name);
+    if (collector->address_count > 1 && error != EMSGSIZE) /* that one tells the path's MTU */
+        leave_address(collector, collector->connected_ns + RETRY_NS);
+}
+
 /* The first count datagrams of the batch have left. */
 static void account(struct collector *collector, unsigned count)
 {
@@ -396,6 +414,8 @@ static void account(struct collector *collector, unsigned count)
         collector->stats.records += parcel->records;
         advance(&collector->progress, parcel, collector->common);
     }
+    if (collector->suspect != 0) /* only once: it came back for an earlier send */
+        take_icmp_errors(collector, 1, collector->suspect);
     if (collector->troubles == 0)
         return;
     if (ends(collector, TROUBLE_SEND))
@@ -405,20 +425,6 @@ static void account(struct collector *collector, unsigned count)
     if (!is_waiting(collector, &collector->progress) && ends(collector, TROUBLE_QUEUE))
         log_info("collector %s: the queue is empty again, %" PRIu64 " records were dropped so far",
                  collector->name, collector->stats.records_dropped);
-}
-
-/* What an earlier datagram ran into. It used up the send that was to be. */
-static void take_icmp_errors(struct collector *collector, unsigned count, int error)
-{
-    collector->stats.unreachable += count;
-    collector->icmp_ns = collector->common->now_ns;
-    collector->progress.templates_wanted = true;
-    collector->progress.held = true;
-    errno = error;
-    if (begins(collector, TROUBLE_ICMP))
-        log_warn("collector %s: ICMP errors come back (is it running?), sending on", collector->name);
-    if (collector->address_count > 1 && error != EMSGSIZE) /* that one tells the path's MTU */
-        leave_address(collector, collector->connected_ns + RETRY_NS);
 }
 
 /* error is 0 when it is not known. Returns whether to try again at once. */
@@ -433,11 +439,17 @@ static bool mind_failure(struct collector *collector, int error)
         return false;
     }
 
-    collector->stats.send_errors++;
+    /* The queue may have had no room: once more, and it is a failure of its own. */
+    if (icmp_errors == 0 && collector->suspect != error && udp_socket_may_be_icmp(error)) {
+        collector->suspect = error;
+        return true;
+    }
     if (icmp_errors > 0) {
         take_icmp_errors(collector, icmp_errors, icmp_error);
         return collector->connected;
     }
+    collector->suspect = 0;
+    collector->stats.send_errors++;
     if (collector->segment && (error == EMSGSIZE || error == EINVAL || error == EIO)) {
         collector->segment = false;
         log_debug("collector %s: its path takes no segmentation offload, sending datagrams one by one",
@@ -487,7 +499,7 @@ void collector_run(struct collector *collector, struct instant now)
 
     if (collector->progress.pace_ns + PACE_BURST_NS < now.monotonic_ns)
         collector->progress.pace_ns = now.monotonic_ns - PACE_BURST_NS;
-    for (int i = 0; i < TURN_BATCHES && send_batch(collector, now); i++)
+    for (int i = 0; i < TURN_BATCHES && collector->connected && send_batch(collector, now); i++)
         ;
 }
 

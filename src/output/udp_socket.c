@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <linux/errqueue.h>
+#include <linux/filter.h>
 
 static socklen_t address_octets(const struct sockaddr_storage *address)
 {
@@ -50,10 +51,21 @@ static int local_address(int fd, struct sockaddr_storage *address)
     return getsockname(fd, (struct sockaddr *)address, &octets) < 0 ? -errno : 0;
 }
 
+/* Nobody reads what arrives: it would fill the receive buffer, and ICMP errors would find no room there. */
+static int keep_nothing(int fd)
+{
+    struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+    const struct sock_fprog program = {.len = 1, .filter = &nothing};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
+}
+
 static int set_options(int fd, int family)
 {
     const int on = 1;
     const int fragment = IP_PMTUDISC_DONT; /* routers may, so a smaller path MTU loses nothing */
+    int error = keep_nothing(fd);
+    if (error)
+        return error;
     if (family == AF_INET6)
         return setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on)) < 0 ? -errno : 0;
     return setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)) < 0 ||
@@ -122,10 +134,31 @@ static int icmp_error(struct msghdr *message)
     return 0;
 }
 
+bool udp_socket_may_be_icmp(int error)
+{
+    switch (error) { /* icmp_err_convert and icmpv6_err_convert in the kernel */
+    case ECONNREFUSED:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case EPROTO:
+    case EACCES:
+    case EMSGSIZE:
+        return true;
+    default:
+        return false;
+    }
+}
+
 unsigned udp_socket_take_errors(int fd, int *error)
 {
+    enum { READS_MAX = 1024 }; /* more than there is room for; a flood is not read for ever */
+
     unsigned count = 0;
-    for (;;) {
+    for (int i = 0; i < READS_MAX; i++) {
         union {
             struct cmsghdr header;
             uint8_t octets[256];
@@ -139,4 +172,5 @@ unsigned udp_socket_take_errors(int fd, int *error)
             count++;
         }
     }
+    return count;
 }

@@ -472,6 +472,68 @@ START_TEST(a_host_that_comes_up_gets_templates)
 }
 END_TEST
 
+/* The descriptor of the socket that sends to the collector. */
+static int sender(void)
+{
+    for (int fd = 0; fd < 1024; fd++) {
+        struct sockaddr_storage peer;
+        socklen_t octets = sizeof(peer);
+        if (getpeername(fd, (struct sockaddr *)&peer, &octets) == 0 && port_of(&peer) == PORT)
+            return fd;
+    }
+    ck_abort_msg("no socket is connected to port %d", PORT);
+}
+
+/* What the kernel makes of the ICMP errors: every errno but EMSGSIZE, which has tests of its own. */
+static const struct rejection {
+    const char *host;
+    const char *type;
+} rejections[] = {
+    {"10.9.0.2", "icmp type port-unreachable"},  /* ECONNREFUSED */
+    {"10.9.0.2", "icmp type host-unreachable"},  /* EHOSTUNREACH */
+    {"10.9.0.2", "icmp type net-unreachable"},   /* ENETUNREACH */
+    {"10.9.0.2", "icmp type prot-unreachable"},  /* ENOPROTOOPT */
+    {"10.9.0.2", "icmp type admin-prohibited"},  /* EHOSTUNREACH */
+    {"fd09::2", "icmpv6 type port-unreachable"}, /* ECONNREFUSED */
+    {"fd09::2", "icmpv6 type no-route"},         /* ENETUNREACH */
+    {"fd09::2", "icmpv6 type addr-unreachable"}, /* EHOSTUNREACH */
+    {"fd09::2", "icmpv6 type admin-prohibited"}, /* EACCES */
+};
+enum { REJECTIONS = sizeof(rejections) / sizeof(rejections[0]) };
+
+/* ICMP errors that find no room in the error queue: only what a send says tells of them. */
+START_TEST(icmp_errors_without_room_hold_nothing_up)
+{
+    struct rig_datagram first = open_to(rejections[_i].host);
+    run_in(far_ns,
+           "sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0 && "
+           "nft 'table inet t { chain i { type filter hook input priority 0; "
+           "udp dport %d reject with %s; }; }'",
+           PORT, rejections[_i].type);
+    for (unsigned i = 0; i < 30; i++) {
+        int none;
+        setsockopt(sender(), SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none));
+        rig_flood(receiver, &first.from);
+        for (unsigned j = 0; j < 200; j++)
+            rig_queue(1);
+        rig_run_after(100 * NS_PER_MS);
+    }
+    ck_assert_uint_gt(rig_collector(0)->unreachable, 0);
+    ck_assert_uint_ge(rig_collector(0)->records, 4000); /* of 6000: the rest waits for templates */
+
+    run_in(far_ns, "nft delete table inet t");
+    unsigned last = rig_queue(10);
+    struct rig_datagram datagram;
+    for (unsigned i = 0; i < 11; i++)
+        rig_run_after(100 * NS_PER_MS);
+    do
+        datagram = rig_expect(receiver);
+    while (datagram.number < last);
+    ck_assert_uint_eq(rig_collector(0)->reconnects, 0);
+    ck_assert_uint_eq(rig_collector(0)->records, 6010);
+}
+END_TEST
+
 /* The link takes less than there is, so the socket's send buffer fills. */
 START_TEST(a_slow_link_blocks_only_its_collector)
 {
@@ -690,6 +752,7 @@ int main(void)
     tcase_add_test(tests, a_link_that_is_down_is_waited_for);
     tcase_add_test(tests, a_local_firewall_is_waited_for);
     tcase_add_test(tests, a_host_that_comes_up_gets_templates);
+    tcase_add_loop_test(tests, icmp_errors_without_room_hold_nothing_up, 0, REJECTIONS);
     tcase_add_test(tests, a_slow_link_blocks_only_its_collector);
     tcase_add_test(tests, what_the_link_drops_is_sent_again);
     tcase_add_test(tests, a_name_that_resolves_later_gets_all);

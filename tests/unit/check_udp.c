@@ -319,6 +319,38 @@ START_TEST(a_closed_port_that_opens_again_gets_templates)
 }
 END_TEST
 
+/* Whoever can send from the collector's address and port must not fill the socket that nobody reads: there
+ * would be no room for ICMP errors. */
+START_TEST(what_the_collector_sends_takes_no_room)
+{
+    receiver = rig_receiver("127.0.0.1", 0);
+    uint16_t port = rig_port(receiver);
+    rig_add_collector("127.0.0.1", port);
+    rig_open();
+    rig_run();
+    struct rig_datagram first = rig_expect(receiver);
+    for (unsigned i = 0; i < 30; i++) {
+        rig_flood(receiver, &first.from);
+        close(receiver);
+        for (unsigned j = 0; j < 200; j++)
+            rig_queue(1);
+        rig_run_after(100 * NS_PER_MS);
+        receiver = rig_receiver("127.0.0.1", port);
+    }
+    ck_assert_uint_gt(rig_collector(0)->unreachable, 0);
+    ck_assert_uint_ge(rig_collector(0)->records, 4000); /* of 6000, as to any closed port */
+    ck_assert_uint_eq(rig_collector(0)->reconnects, 0);
+
+    unsigned last = rig_queue(10);
+    for (unsigned i = 0; i < 11; i++)
+        rig_run_after(100 * NS_PER_MS);
+    struct rig_datagram datagram;
+    do
+        datagram = rig_expect(receiver);
+    while (datagram.number < last);
+}
+END_TEST
+
 START_TEST(an_idle_closed_port_wakes_nobody)
 {
     int closed = rig_receiver("127.0.0.1", 0);
@@ -421,6 +453,7 @@ int main(void)
     tcase_add_test(tests, records_are_paced_smoothly);
     tcase_add_test(tests, a_paced_datagram_goes_at_its_deadline);
     tcase_add_test(tests, a_closed_port_that_opens_again_gets_templates);
+    tcase_add_test(tests, what_the_collector_sends_takes_no_room);
     tcase_add_test(tests, an_idle_closed_port_wakes_nobody);
     tcase_add_test(tests, ipv6_works_alike);
     tcase_add_test(tests, the_source_address_is_used);
