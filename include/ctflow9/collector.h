@@ -28,11 +28,11 @@ struct collector_common {
     struct datagram_ring *ring;
     struct datagram_batch *batch;
     struct resolver *resolver;
-    struct sockaddr_storage source; /* family AF_UNSPEC: the kernel chooses */
-    uint64_t now_ns;                /* monotonic, of the present turn */
+    int source_family; /* of source_address; AF_UNSPEC: the kernel chooses */
+    uint64_t now_ns;   /* monotonic, of the present turn */
 };
 
-/* option and common outlive the collector; no socket is opened yet. 0, or -errno with the reason logged. */
+/* option and common outlive the collector; no socket is opened yet. 0 or -ENOMEM. */
 int collector_open(struct collector **collector, const struct collector_option *option,
                    const struct collector_common *common);
 void collector_close(struct collector *collector); /* NULL is fine */

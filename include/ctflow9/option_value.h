@@ -81,3 +81,7 @@ json_t *option_value_json(const struct option_row *row, const struct options *op
 /* "512 to 8972 octets"; "" for a type without a range. Returns text. */
 enum { OPTION_RANGE_MAX = 96 };
 const char *option_value_range(const struct option_row *row, char text[OPTION_RANGE_MAX]);
+
+/* A collector as the configuration would say it, HOST:PORT or [IPV6]:PORT. Returns text. */
+enum { OPTION_COLLECTOR_MAX = OPTIONS_HOST_MAX + sizeof("[]:65535") };
+const char *option_value_collector(const struct collector_option *collector, char text[OPTION_COLLECTOR_MAX]);

@@ -18,7 +18,8 @@ enum { RESOLVER_ADDRESSES_MAX = 16 };
 
 /*
  * count addresses, at most RESOLVER_ADDRESSES_MAX, in the order of RFC 6724, each with the port that was
- * asked for and zeros where it has no value; lent for the call. count is 0 when it failed, and why says so.
+ * asked for and zeros where it has no value; lent for the call. IPv4 in IPv6's notation comes as IPv4. count
+ * is 0 when it failed, and why says so.
  */
 typedef void resolver_done(void *context, const struct sockaddr_storage *addresses, size_t count,
                            const char *why);
@@ -39,6 +40,6 @@ void resolver_wants(const struct resolver *resolver, struct poll_set *set);
 
 /*
  * A numeric address (link-local with %zone) into *address, with zeros where it has no value. 0, -ENODEV when
- * there is no interface of the zone's name now, or -EINVAL when it is no numeric address.
+ * there is no interface of the zone's name or number now, or -EINVAL when it is no numeric address.
  */
 int resolver_numeric(const char *host, uint16_t port, struct sockaddr_storage *address);

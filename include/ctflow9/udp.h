@@ -51,9 +51,8 @@ struct udp_config {
 };
 
 /*
- * Takes all memory. Returns 0, or -errno with the reason logged: a numeric collector's family is not that of
- * source_address, or memory is short. Sockets are opened and names looked up by udp_run(), which never gives
- * up.
+ * Takes all memory. Returns 0, or -errno with the reason logged: memory is short. Sockets are opened and
+ * names looked up by udp_run(), which never gives up.
  */
 int udp_open(struct udp **udp, const struct udp_config *config, struct instant now);
 void udp_close(struct udp *udp); /* NULL is fine; what still waits is thrown away */

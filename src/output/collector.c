@@ -118,14 +118,6 @@ int collector_open(struct collector **collector, const struct collector_option *
     new->numeric = resolver_numeric(option->host, option->port, &new->addresses[0]) != -EINVAL;
     new->address_count = new->numeric ? 1 : 0;
 
-    sa_family_t source_family = common->source.ss_family;
-    if (new->numeric && source_family != AF_UNSPEC && (source_family == AF_INET6) != colons) {
-        log_error(
-            "collector %s cannot be reached from --source-address %s: give both as IPv4 or both as IPv6",
-            new->name, common->options->source_address);
-        collector_close(new);
-        return -EINVAL;
-    }
     *collector = new;
     return 0;
 }
@@ -191,12 +183,16 @@ static void cannot_send(struct collector *collector, int error)
 static int open_socket(struct collector *collector)
 {
     const struct collector_option *option = collector->option;
-    int error = 0;
-    if (collector->numeric) /* the number of a link-local address's interface may have changed */
+    const char *source_address = collector->common->options->source_address;
+    struct sockaddr_storage source = {.ss_family = AF_UNSPEC};
+    int error = 0; /* the number of a link-local address's interface may have changed */
+    if (collector->numeric)
         error = resolver_numeric(option->host, option->port, &collector->addresses[0]);
+    if (!error && source_address[0] != '\0')
+        error = resolver_numeric(source_address, 0, &source);
     return error ? error
-                 : udp_socket_open(&collector->addresses[collector->address], &collector->common->source,
-                                   &collector->port, collector->fd);
+                 : udp_socket_open(&collector->addresses[collector->address], &source, &collector->port,
+                                   collector->fd);
 }
 
 /* Sends from fd from now on, templates first. */
@@ -485,7 +481,7 @@ void collector_run(struct collector *collector, struct instant now)
     if (!collector->numeric && !collector->looking_up && now.monotonic_ns >= collector->look_up_ns) {
         collector->looking_up = true;
         resolver_look_up(common->resolver, collector->option->host, collector->option->port,
-                         common->source.ss_family, resolved, collector);
+                         common->source_family, resolved, collector);
     }
     if (collector->address_count == 0 || now.monotonic_ns < collector->retry_ns)
         return;

@@ -4,13 +4,13 @@
 #include <ares.h>
 #include <arpa/inet.h>
 #include <errno.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ctflow9/instant.h"
+#include "ctflow9/zone.h"
 
 enum { SOCKETS_MAX = 32, TIMEOUT_MS = 2000, TRIES = 3 };
 
@@ -25,6 +25,7 @@ struct resolver {
 struct look_up {
     struct resolver *resolver;
     uint16_t port;
+    int family;
     resolver_done *done;
     void *context;
 };
@@ -89,18 +90,35 @@ static int begin_channel(struct resolver *resolver)
                              ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
 }
 
-/* Returns how many addresses there were room for. */
-static size_t copy_addresses(const struct ares_addrinfo *answer, uint16_t port,
+/* An IPv4 address in IPv6's notation (RFC 4291, 2.5.5.2) becomes an IPv4 one: an IPv6 socket would send IPv4,
+ * and know nothing of its errors. */
+static void unmap(struct sockaddr_storage *address)
+{
+    struct sockaddr_in6 ipv6;
+    memcpy(&ipv6, address, sizeof(ipv6));
+    if (address->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr))
+        return;
+    struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = ipv6.sin6_port};
+    memcpy(&ipv4.sin_addr, &ipv6.sin6_addr.s6_addr[12], sizeof(ipv4.sin_addr));
+    *address = (struct sockaddr_storage){0};
+    memcpy(address, &ipv4, sizeof(ipv4));
+}
+
+/* Returns how many there are of that family (AF_UNSPEC: of any), as far as there is room. */
+static size_t copy_addresses(const struct ares_addrinfo *answer, const struct look_up *look_up,
                              struct sockaddr_storage addresses[RESOLVER_ADDRESSES_MAX])
 {
     size_t count = 0;
     for (const struct ares_addrinfo_node *node = answer->nodes; node && count < RESOLVER_ADDRESSES_MAX;
          node = node->ai_next) {
-        struct sockaddr_storage *address = &addresses[count++];
+        struct sockaddr_storage *address = &addresses[count];
         *address = (struct sockaddr_storage){0};
         memcpy(address, node->ai_addr, node->ai_addrlen);
         ((struct sockaddr_in *)(void *)address)->sin_port =
-            htons(port); /* sin6_port lies at the same place */
+            htons(look_up->port); /* sin6_port lies at the same place */
+        unmap(address);
+        if (look_up->family == AF_UNSPEC || look_up->family == address->ss_family)
+            count++;
     }
     return count;
 }
@@ -116,7 +134,7 @@ static void answered(void *data, int status, int timeouts, struct ares_addrinfo 
     struct sockaddr_storage addresses[RESOLVER_ADDRESSES_MAX];
     size_t count = 0;
     if (status == ARES_SUCCESS)
-        count = copy_addresses(answer, look_up.port, addresses);
+        count = copy_addresses(answer, &look_up, addresses);
     ares_freeaddrinfo(answer);
     if (!look_up.resolver->closing)
         look_up.done(look_up.context, addresses, count, ares_strerror(status));
@@ -135,7 +153,7 @@ void resolver_look_up(struct resolver *resolver, const char *host, uint16_t port
         return;
     }
 
-    *look_up = (struct look_up){resolver, port, done, context};
+    *look_up = (struct look_up){resolver, port, family, done, context};
     const struct ares_addrinfo_hints hints = {.ai_family = family, .ai_socktype = SOCK_DGRAM};
     resolver->pending++;
     ares_getaddrinfo(resolver->channel, host, NULL, &hints, answered, look_up);
@@ -185,11 +203,12 @@ static int numeric_ipv6(const char *host, uint16_t port, struct sockaddr_storage
     if (inet_pton(AF_INET6, text, &ipv6.sin6_addr) != 1)
         return -EINVAL;
     if (host[length] == '%') {
-        ipv6.sin6_scope_id = if_nametoindex(host + length + 1);
+        ipv6.sin6_scope_id = zone_scope_id(host + length + 1);
         if (ipv6.sin6_scope_id == 0)
             return -ENODEV;
     }
     memcpy(address, &ipv6, sizeof(ipv6));
+    unmap(address);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ctflow9/collector.h"
 #include "ctflow9/log.h"
@@ -25,15 +26,11 @@ struct udp {
     struct collector *collectors[OPTIONS_COLLECTORS_MAX];
 };
 
-static int find_source(struct collector_common *common)
+static int source_family(const struct options *options)
 {
-    const char *source = common->options->source_address;
-    int error = source[0] != '\0' ? resolver_numeric(source, 0, &common->source) : 0;
-    if (error == -ENODEV)
-        log_error("--source-address %s: there is no interface of that name", source);
-    else if (error)
-        log_error("--source-address %s is no IPv4 or IPv6 address", source);
-    return error;
+    if (options->source_address[0] == '\0')
+        return AF_UNSPEC;
+    return strchr(options->source_address, ':') ? AF_INET6 : AF_INET;
 }
 
 static int open_ring(struct collector_common *common)
@@ -66,11 +63,10 @@ int udp_open(struct udp **udp, const struct udp_config *config, struct instant n
         return -ENOMEM;
     new->common.options = config->options;
     new->common.packet = config->packet;
+    new->common.source_family = source_family(config->options);
     new->common.now_ns = now.monotonic_ns;
 
-    int error = find_source(&new->common);
-    if (!error)
-        error = open_ring(&new->common);
+    int error = open_ring(&new->common);
     if (!error)
         error = datagram_batch_open(&new->common.batch);
     if (!error)

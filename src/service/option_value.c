@@ -301,7 +301,8 @@ static bool is_printable(const char *text)
     return *text == '\0';
 }
 
-/* An IPv6 address, a link-local one with its zone, in its one usual spelling into host. */
+/* An IPv6 address, a link-local one with its zone, in its one usual spelling into host; IPv4 in IPv6's
+ * notation as IPv4. */
 static int set_ipv6(char *host, size_t host_size, const char *text, struct option_error *why)
 {
     char digits[INET6_ADDRSTRLEN];
@@ -311,6 +312,12 @@ static int set_ipv6(char *host, size_t host_size, const char *text, struct optio
     snprintf(digits, sizeof(digits), "%.*s", (int)octets, text);
     if (octets >= sizeof(digits) || inet_pton(AF_INET6, digits, &address) != 1)
         return option_error(why, "'%.100s' is not an IPv6 address", text);
+    if (IN6_IS_ADDR_V4MAPPED(&address)) {
+        if (*zone != '\0')
+            return option_error(why, "'%.100s' is IPv4, which has no interface behind it", text);
+        inet_ntop(AF_INET, &address.s6_addr[12], host, (socklen_t)host_size);
+        return 0;
+    }
     if (strcmp(zone, "%") == 0 || strlen(zone) > IF_NAMESIZE || !is_printable(zone))
         return option_error(why, "'%.100s': what follows the %% is not the name of an interface", text);
     if (IN6_IS_ADDR_LINKLOCAL(&address) && *zone == '\0')
@@ -442,15 +449,22 @@ static int split_collector(const char *text, char host[OPTIONS_HOST_MAX + 1], co
     return 0;
 }
 
-static int set_host(struct collector_option *collector, const char *host, bool ipv6, struct option_error *why)
+static int set_name(struct collector_option *collector, const char *host, struct option_error *why)
 {
-    if (ipv6)
-        return set_ipv6(collector->host, sizeof(collector->host), host, why);
     bool numeric = strspn(host, "0123456789.") == strlen(host);
     if (numeric ? !is_ipv4(host) : !is_host_name(host))
         return option_error(why, "'%s' is neither an address nor a host name", host);
     snprintf(collector->host, sizeof(collector->host), "%s", host);
     return 0;
+}
+
+static int set_host(struct collector_option *collector, const char *host, bool ipv6, struct option_error *why)
+{
+    int error =
+        ipv6 ? set_ipv6(collector->host, sizeof(collector->host), host, why) : set_name(collector, host, why);
+    if (!error && strcmp(collector->host, "255.255.255.255") == 0)
+        return option_error(why, "'%s' is a broadcast address: give a collector's own", host);
+    return error;
 }
 
 static int set_port(struct collector_option *collector, const char *port, struct option_error *why)
@@ -487,16 +501,22 @@ static int set_collector(const struct option_row *row, struct options *options, 
     return 0;
 }
 
+const char *option_value_collector(const struct collector_option *collector, char text[OPTION_COLLECTOR_MAX])
+{
+    bool ipv6 = strchr(collector->host, ':') != NULL;
+    snprintf(text, OPTION_COLLECTOR_MAX, "%s%s%s:%u", ipv6 ? "[" : "", collector->host, ipv6 ? "]" : "",
+             collector->port);
+    return text;
+}
+
 static json_t *collectors_json(const struct option_row *row, const struct options *options)
 {
     (void)row;
     json_t *array = json_array();
     for (size_t i = 0; i < options->collector_count; i++) {
-        const struct collector_option *collector = &options->collectors[i];
-        bool ipv6 = strchr(collector->host, ':') != NULL;
-        json_t *text =
-            json_sprintf("%s%s%s:%d", ipv6 ? "[" : "", collector->host, ipv6 ? "]" : "", collector->port);
-        if (json_array_append_new(array, text) != 0) {
+        char text[OPTION_COLLECTOR_MAX];
+        option_value_collector(&options->collectors[i], text);
+        if (json_array_append_new(array, json_string(text)) != 0) {
             json_decref(array);
             return NULL;
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/options.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -12,6 +13,7 @@
 #include "ctflow9/option_value.h"
 #include "ctflow9/packet.h"
 #include "ctflow9/table_size.h"
+#include "ctflow9/zone.h"
 
 static const char output[] = "Output";
 static const char netflow[] = "NetFlow v9";
@@ -512,6 +514,48 @@ static int read_flags(struct command_line *line, struct options *options, struct
     return 0;
 }
 
+/* ---- what no option can be asked alone ---- */
+
+/* AF_UNSPEC of a name. */
+static int family_of(const char *host)
+{
+    struct in_addr ipv4;
+    return strchr(host, ':') ? AF_INET6 : inet_pton(AF_INET, host, &ipv4) == 1 ? AF_INET : AF_UNSPEC;
+}
+
+static int check_together(const struct options *options, struct option_error *why)
+{
+    const char *source = options->source_address;
+    for (size_t i = 0; i < options->collector_count && source[0] != '\0'; i++) {
+        char text[OPTION_COLLECTOR_MAX];
+        int family = family_of(options->collectors[i].host);
+        if (family != AF_UNSPEC && family != family_of(source))
+            return option_error(
+                why,
+                "--collector %s cannot be reached from --source-address %s: give both as IPv4 "
+                "or both as IPv6",
+                option_value_collector(&options->collectors[i], text), source);
+    }
+    return 0;
+}
+
+static void warn_of_zone(FILE *err, const char *name, const char *text, const char *address)
+{
+    const char *zone = strchr(address, '%');
+    if (zone && zone_scope_id(zone + 1) == 0)
+        fprintf(err, "ctflow9: warning: --%s %s: there is no interface %s here now\n", name, text, zone + 1);
+}
+
+/* Interfaces that come later (PPP, a tunnel) are waited for, so none is refused. */
+static void warn_of_zones(const struct options *options, FILE *err)
+{
+    char text[OPTION_COLLECTOR_MAX];
+    for (size_t i = 0; i < options->collector_count; i++)
+        warn_of_zone(err, "collector", option_value_collector(&options->collectors[i], text),
+                     options->collectors[i].host);
+    warn_of_zone(err, "source-address", options->source_address, options->source_address);
+}
+
 /* Flags win over the file, but they name it: they are read before it, and once more after it. */
 static int read_all(struct command_line *line, struct options *options, const char *default_path,
                     struct option_error *why)
@@ -522,8 +566,10 @@ static int read_all(struct command_line *line, struct options *options, const ch
         return error;
     error = config_read(options, line->config ? line->config : default_path, why);
     if (error == -ENOENT && !line->config)
-        return 0;
-    return error ? error : read_flags(line, options, why);
+        error = 0;
+    else if (!error)
+        error = read_flags(line, options, why);
+    return error ? error : check_together(options, why);
 }
 
 /* One line, whatever the file or the flags had in them. */
@@ -537,10 +583,12 @@ static void print_error(FILE *err, struct option_error *why)
 }
 
 /* Does what --help, --version or --check asked for. 0 or -errno. */
-static int print(const struct command_line *line, const struct options *options, FILE *out)
+static int print(const struct command_line *line, const struct options *options, FILE *out, FILE *err)
 {
-    if (!line->stop)
+    if (!line->stop) {
+        warn_of_zones(options, err);
         return options_print_json(options, out);
+    }
     if (line->stop->type == OPTION_HELP)
         options_help(out);
     else
@@ -557,7 +605,7 @@ enum options_outcome options_parse_with(struct options *options, int argc, char 
     if (!error && !line.stop && !options->check)
         return OPTIONS_RUN;
     if (!error) {
-        error = print(&line, options, out);
+        error = print(&line, options, out, err);
         if (!error)
             return OPTIONS_DONE;
         option_error(&why, "standard output: %s", strerror(-error));

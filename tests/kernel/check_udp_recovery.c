@@ -402,6 +402,37 @@ START_TEST(a_source_address_that_comes_later_is_waited_for)
 }
 END_TEST
 
+/* Of the interface's name or number, both of the collector and of --source-address. */
+START_TEST(an_interface_that_comes_later_is_waited_for)
+{
+    static const char *const zones[] = {"late", "77"};
+    for (size_t i = 0; i < 2; i++) {
+        char host[64];
+        snprintf(host, sizeof(host), "fe80::2%%%s", zones[i]);
+        rig_add_collector(host, PORT);
+    }
+    snprintf(rig_options.source_address, sizeof(rig_options.source_address), "fe80::1%%%s", zones[_i]);
+    rig_open();
+    rig_queue(20);
+    for (unsigned i = 0; i < 3; i++)
+        rig_run_after(NS_PER_S);
+    ck_assert_uint_eq(rig_collector(0)->datagrams, 0);
+    run_in(near_ns,
+           "ip link del near && ip link add near index 77 type veth peer name far netns /proc/%d/fd/%d "
+           "&& ip link set near name late && ip addr add fe80::1/64 dev late nodad && "
+           "ip link set late up",
+           getpid(), far_ns);
+    run_in(far_ns, "ip addr add fe80::2/64 dev far nodad && ip link set far up");
+    receiver = receiver_in(far_ns, "fe80::2%far", PORT);
+    rig_run_after(NS_PER_S);
+    for (size_t i = 0; i < 2; i++) {
+        struct rig_datagram datagram = rig_expect(receiver);
+        ck_assert(datagram.templates && is_address(&datagram.from, "fe80::1"));
+        rig_expect_data(receiver, 1, 0);
+    }
+}
+END_TEST
+
 START_TEST(a_link_that_is_down_is_waited_for)
 {
     open_to("10.9.0.2");
@@ -717,6 +748,28 @@ START_TEST(a_name_that_moves_is_followed)
 }
 END_TEST
 
+/* An IPv4 address in IPv6's notation is IPv4: with a closed port its ICMP errors are seen. */
+START_TEST(a_name_of_ipv4_in_ipv6_goes_to_ipv4)
+{
+    setup_names("::ffff:127.0.0.1 mapped\n");
+    int closed = rig_receiver("127.0.0.1", PORT);
+    close(closed);
+    rig_add_collector("mapped", PORT);
+    rig_open();
+    struct rig_datagram datagram;
+    for (unsigned i = 0; i < 5; i++) {
+        rig_queue(20);
+        ck_assert(!comes(dns, NS_PER_S, 1, &datagram));
+    }
+    struct sockaddr_storage peer;
+    socklen_t octets = sizeof(peer);
+    ck_assert_int_eq(getpeername(sender(), (struct sockaddr *)&peer, &octets), 0);
+    ck_assert_int_eq(peer.ss_family, AF_INET);
+    ck_assert_uint_gt(rig_collector(0)->unreachable, 0);
+    ck_assert_uint_eq(rig_collector(0)->reconnects, 0);
+}
+END_TEST
+
 START_TEST(a_name_with_two_addresses_goes_to_the_open_one)
 {
     setup_names("::1 localhost\n127.0.0.1 localhost\n");
@@ -749,6 +802,7 @@ int main(void)
     tcase_add_test(tests, a_lost_source_address_is_noticed_beside_its_route);
     tcase_add_loop_test(tests, a_lost_local_address_is_waited_for, 0, 4);
     tcase_add_test(tests, a_source_address_that_comes_later_is_waited_for);
+    tcase_add_loop_test(tests, an_interface_that_comes_later_is_waited_for, 0, 2);
     tcase_add_test(tests, a_link_that_is_down_is_waited_for);
     tcase_add_test(tests, a_local_firewall_is_waited_for);
     tcase_add_test(tests, a_host_that_comes_up_gets_templates);
@@ -757,6 +811,7 @@ int main(void)
     tcase_add_test(tests, what_the_link_drops_is_sent_again);
     tcase_add_test(tests, a_name_that_resolves_later_gets_all);
     tcase_add_test(tests, a_name_that_moves_is_followed);
+    tcase_add_test(tests, a_name_of_ipv4_in_ipv6_goes_to_ipv4);
     tcase_add_test(tests, a_name_with_two_addresses_goes_to_the_open_one);
 
     Suite *suite = suite_create("udp_recovery");

@@ -263,7 +263,8 @@ static const struct {
     {"2001:DB8:0::0:1", "2001:db8::1", 2055},
     {"[2001:db8::1]", "2001:db8::1", 2055},
     {"[2001:db8::1]:4739", "2001:db8::1", 4739},
-    {"[::ffff:192.0.2.1]:4739", "::ffff:192.0.2.1", 4739},
+    {"[::ffff:192.0.2.1]:4739", "192.0.2.1", 4739},
+    {"fe80::1%4", "fe80::1%4", 2055},
     {"fe80::1%eth0", "fe80::1%eth0", 2055},
     {"[fe80::1%br-lan.7]:99", "fe80::1%br-lan.7", 99},
 };
@@ -362,6 +363,27 @@ START_TEST(the_same_collector_twice)
     check_refused("collector", "host:2055", "'host:2055' is given twice");
     check_set("collector", "::1");
     check_refused("collector", "[0:0::1]:2055", "is given twice");
+    check_set("collector", "192.0.2.1");
+    check_refused("collector", "[::ffff:192.0.2.1]", "is given twice");
+}
+END_TEST
+
+/* An IPv6 socket would send IPv4, and ICMP errors would not be seen. */
+START_TEST(an_ipv4_address_in_ipv6_is_ipv4)
+{
+    check_set("collector", "[::FFFF:7f00:1]:99");
+    ck_assert_str_eq(options.collectors[0].host, "127.0.0.1");
+    check_json("collector", "[\"127.0.0.1:99\"]");
+    check_set("source-address", "::ffff:192.0.2.7");
+    ck_assert_str_eq(options.source_address, "192.0.2.7");
+    check_refused("collector", "::ffff:192.0.2.7%eth0", "is IPv4, which has no interface behind it");
+}
+END_TEST
+
+START_TEST(broadcast_is_no_collector)
+{
+    check_refused("collector", "255.255.255.255", "is a broadcast address");
+    check_refused("collector", "[::ffff:255.255.255.255]", "is a broadcast address");
 }
 END_TEST
 
@@ -436,6 +458,8 @@ int main(void)
     tcase_add_loop_test(tests, no_collector, 0, sizeof(no_collectors) / sizeof(no_collectors[0]));
     tcase_add_test(tests, host_names_have_limits);
     tcase_add_test(tests, the_same_collector_twice);
+    tcase_add_test(tests, an_ipv4_address_in_ipv6_is_ipv4);
+    tcase_add_test(tests, broadcast_is_no_collector);
     tcase_add_test(tests, too_many_collectors);
     tcase_add_test(tests, addresses);
     tcase_add_test(tests, texts);

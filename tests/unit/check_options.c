@@ -108,6 +108,44 @@ START_TEST(defaults)
 }
 END_TEST
 
+/* Each is possible by itself. */
+START_TEST(options_that_contradict_each_other)
+{
+    check_refused("-c [::1]:9995 --source-address 127.0.0.1",
+                  "ctflow9: --collector [::1]:9995 cannot be reached from --source-address 127.0.0.1: "
+                  "give both as IPv4 or both as IPv6\n");
+    check_refused("--check -c host -c 192.0.2.1 --source-address ::1",
+                  "ctflow9: --collector 192.0.2.1:2055 cannot be reached from --source-address ::1: "
+                  "give both as IPv4 or both as IPv6\n");
+    check_runs("-c host -c ::1 --source-address 2001:db8::1");
+    check_runs("-c host -c 1.2.3.4.example --source-address ::1");
+    check_runs("-c ::ffff:127.0.0.1 --source-address 127.0.0.1");
+    write_file("{ \"source-address\": \"127.0.0.1\" }");
+    check_refused("-c ::1",
+                  "ctflow9: --collector [::1]:2055 cannot be reached from --source-address 127.0.0.1: "
+                  "give both as IPv4 or both as IPv6\n");
+}
+END_TEST
+
+/* It may come later (PPP, a tunnel): told, not refused. */
+START_TEST(check_tells_of_interfaces_that_are_not_there)
+{
+    ck_assert_int_eq(
+        parse("--check -c fe80::1%lo -c [fe80::1%nowhere0]:9 -c fe80::1%1 -c fe80::1%4000000000"),
+        OPTIONS_DONE);
+    ck_assert_str_eq(err,
+                     "ctflow9: warning: --collector [fe80::1%nowhere0]:9: there is no interface nowhere0 "
+                     "here now\n"
+                     "ctflow9: warning: --collector [fe80::1%4000000000]:2055: there is no interface "
+                     "4000000000 here now\n");
+    ck_assert_int_eq(parse("--check --source-address fe80::1%nowhere0"), OPTIONS_DONE);
+    ck_assert_str_eq(
+        err,
+        "ctflow9: warning: --source-address fe80::1%nowhere0: there is no interface nowhere0 here now\n");
+    check_runs("-c fe80::1%nowhere0"); /* tells so itself, each time it tries */
+}
+END_TEST
+
 START_TEST(every_flag)
 {
     check_runs("-c a --collector b:1 -p -j -i 7 --max-datagram 1472 --max-delay=0.5");
@@ -345,6 +383,8 @@ int main(void)
     TCase *tests = tcase_create("options");
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, defaults);
+    tcase_add_test(tests, options_that_contradict_each_other);
+    tcase_add_test(tests, check_tells_of_interfaces_that_are_not_there);
     tcase_add_test(tests, every_flag);
     tcase_add_test(tests, flags_as_getopt_takes_them);
     tcase_add_test(tests, refused_flags);

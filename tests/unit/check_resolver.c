@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,19 @@ START_TEST(numeric_ipv6)
     ck_assert_uint_eq(ipv6->sin6_scope_id, 0);
     ck_assert_int_eq(resolver_numeric("fe80::1%lo", 2055, &address), 0);
     ck_assert_uint_eq(ipv6->sin6_scope_id, if_nametoindex("lo"));
+    char by_number[32];
+    snprintf(by_number, sizeof(by_number), "fe80::1%%%u", if_nametoindex("lo"));
+    ck_assert_int_eq(resolver_numeric(by_number, 2055, &address), 0);
+    ck_assert_uint_eq(ipv6->sin6_scope_id, if_nametoindex("lo"));
+}
+END_TEST
+
+START_TEST(numeric_ipv4_in_ipv6)
+{
+    struct sockaddr_storage address, ipv4;
+    ck_assert_int_eq(resolver_numeric("192.0.2.33", 9995, &ipv4), 0);
+    ck_assert_int_eq(resolver_numeric("::ffff:192.0.2.33", 9995, &address), 0);
+    ck_assert_mem_eq(&address, &ipv4, sizeof(address));
 }
 END_TEST
 
@@ -131,6 +145,10 @@ START_TEST(not_numeric)
     ck_assert_int_eq(resolver_numeric(longest, 1, &address), -EINVAL);
     ck_assert_int_eq(resolver_numeric("fe80::1%nowhere0", 1, &address), -ENODEV);
     ck_assert_int_eq(resolver_numeric("fe80::1%", 1, &address), -ENODEV);
+    ck_assert_int_eq(resolver_numeric("fe80::1%0", 1, &address), -ENODEV);
+    ck_assert_int_eq(resolver_numeric("fe80::1%1x", 1, &address), -ENODEV);
+    ck_assert_int_eq(resolver_numeric("fe80::1%2000000000", 1, &address), -ENODEV);
+    ck_assert_int_eq(resolver_numeric("fe80::1%4294967297", 1, &address), -ENODEV);
 }
 END_TEST
 
@@ -144,6 +162,7 @@ int main(void)
     tcase_add_test(tests, at_rest_it_wants_nothing);
     tcase_add_test(tests, numeric_ipv4);
     tcase_add_test(tests, numeric_ipv6);
+    tcase_add_test(tests, numeric_ipv4_in_ipv6);
     tcase_add_test(tests, not_numeric);
 
     Suite *suite = suite_create("resolver");
