@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "ctflow9/ct_setup.h"
+#include "ctflow9/descriptors.h"
 #include "ctflow9/exporter.h"
 #include "ctflow9/log.h"
 #include "ctflow9/netns.h"
@@ -33,6 +34,15 @@ static int open_workers_in_netns(struct workers **workers, const struct options 
     return error ? error : leave_error;
 }
 
+/* Nothing ends without a line that says why: who met the error says it best, and else it is said here.
+ * Returns the error. */
+static int explain(int error, const char *what)
+{
+    if (error && !log_error_was_called())
+        log_cannot(error, "%s", what);
+    return error;
+}
+
 int main(int argc, char **argv)
 {
     static struct options options;
@@ -40,6 +50,7 @@ int main(int argc, char **argv)
     struct workers *workers = NULL;
     struct exporter *exporter = NULL;
 
+    descriptors_take_standard();
     switch (options_parse(&options, argc, argv)) {
     case OPTIONS_DONE:
         return EXIT_SUCCESS;
@@ -51,13 +62,16 @@ int main(int argc, char **argv)
     log_init(options.verbose);
 
     int signals = workers_open_signals();
-    int error = signals < 0 ? signals : open_workers_in_netns(&workers, &options);
+    int error = explain(signals < 0 ? signals : 0, "handle signals");
+    if (!error)
+        error =
+            explain(open_workers_in_netns(&workers, &options), "set up the reading of connection tracking");
     if (!error && privileges_drop() != 0)
         log_debug("CAP_BPF was not given up");
     if (!error)
-        error = exporter_open(&exporter, &options, &stats, instant_now());
+        error = explain(exporter_open(&exporter, &options, &stats, instant_now()), "set up the export");
     if (!error)
-        error = workers_run(workers, exporter, &stats, signals);
+        error = explain(workers_run(workers, exporter, &stats, signals), "go on");
 
     exporter_close(exporter);
     workers_close(workers);

@@ -17,6 +17,9 @@ enum { LOG_LINE_MAX = 1024 };
 void log_init(bool verbose);
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+bool log_error_was_called(void); /* also when standard error did not take the line */
+/* An error: "cannot DO THIS: errno's text", and what to do about it where that is known. error is -errno. */
+void log_cannot(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2))); /* only with --verbose */
 

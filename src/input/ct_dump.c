@@ -70,7 +70,7 @@ int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config)
         error = new->wake_fd < 0 ? -errno : 0;
     }
     if (error) {
-        log_error("cannot open what it takes to read the conntrack table: %s", strerror(-error));
+        log_cannot(error, "open what it takes to read the conntrack table");
         ct_dump_close(new);
         return error;
     }

@@ -55,8 +55,10 @@ static bool are_ends_told(void)
 /* The step that failed. */
 static int refuse(const char *what, int error)
 {
-    log_error("cannot %s: %s%s", what, strerror(-error),
-              error == -EPERM ? " (it takes CAP_NET_ADMIN: run as root)" : "");
+    if (error == -EPERM)
+        log_error("cannot %s: it takes CAP_NET_ADMIN: run as root", what);
+    else
+        log_cannot(error, "%s", what);
     return error;
 }
 

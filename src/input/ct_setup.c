@@ -191,8 +191,12 @@ static int refuse(int error)
 int ct_setup_check(bool set_sysctls)
 {
     int fd = netlink_socket_open();
-    if (fd < 0)
+    if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS)
+        log_cannot(fd, "open a netlink socket");
+    else if (fd < 0)
         return refuse(fd);
+    if (fd < 0)
+        return fd;
     struct ct_guard_table table;
     int error = ct_guard_ask(fd, &table);
     if (error) {

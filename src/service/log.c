@@ -18,6 +18,7 @@ static bool verbose;
 static bool journal;
 
 static atomic_uint lost_lines;
+static atomic_bool error_was_called;
 
 /* systemd.exec(5): JOURNAL_STREAM is "DEVICE:INODE" of the stream that leads to the journal. */
 static bool stderr_is_journal(void)
@@ -95,6 +96,35 @@ void log_error(const char *format, ...)
     va_start(arguments, format);
     log_line(LOG_ERR, "error: ", 0, format, arguments);
     va_end(arguments);
+    atomic_store_explicit(&error_was_called, true, memory_order_relaxed);
+}
+
+bool log_error_was_called(void)
+{
+    return atomic_load_explicit(&error_was_called, memory_order_relaxed);
+}
+
+/* Begins with a blank when there is any. */
+static const char *advice(int error)
+{
+    switch (error) {
+    case EMFILE:
+        return " (raise the limit: ulimit -n, systemd's LimitNOFILE=)";
+    case ENFILE:
+        return " (raise the machine's limit: sysctl fs.file-max)";
+    default:
+        return "";
+    }
+}
+
+void log_cannot(int error, const char *format, ...)
+{
+    char what[LOG_LINE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof(what), format, arguments);
+    va_end(arguments);
+    log_error("cannot %s: %s%s", what, strerror(-error), advice(-error));
 }
 
 void log_warn(const char *format, ...)

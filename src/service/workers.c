@@ -2,12 +2,12 @@
 #include "ctflow9/workers.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -75,7 +75,9 @@ int workers_open_signals(void)
     sigaddset(&handled, SIGTERM);
     sigaddset(&handled, SIGINT);
     sigaddset(&handled, SIGUSR1);
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_BLOCK, &handled, NULL) < 0)
+    /* What they tell is an errno of write(): EPIPE, and EFBIG beyond RLIMIT_FSIZE. */
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
+        sigprocmask(SIG_BLOCK, &handled, NULL) < 0)
         return -errno;
     int fd = signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC);
     return fd < 0 ? -errno : fd;
@@ -142,11 +144,15 @@ static int open_worker(struct worker *worker, const struct options *options, uin
         error = flow_ring_open(&worker->questions, QUESTIONS_RING);
     if (!error && all->count > 1)
         error = flow_ring_open(&worker->flows, FLOWS_RING);
-    if (error) {
-        log_error("cannot set up a worker: %s", strerror(-error));
-        return error;
-    }
-    return ct_events_open(&worker->events, &events);
+    if (!error)
+        return ct_events_open(&worker->events, &events);
+    if (error == -ENOMEM)
+        log_error("no memory for a worker's table of %" PRIu32
+                  " connections (--table-size) and for what recognises repeated events (nf_conntrack_max)",
+                  table_size.capacity);
+    else
+        log_cannot(error, "set up a worker");
+    return error;
 }
 
 static void close_worker(struct worker *worker)
@@ -525,7 +531,7 @@ int workers_run(struct workers *workers, struct exporter *exporter, const struct
     if (dumping)
         error = ct_dump_start(workers->dump);
     if (error) {
-        log_error("cannot start a thread: %s", strerror(-error));
+        log_cannot(error, "start a thread");
     } else {
         run_worker(&workers->worker[0]);
         end(workers);
@@ -538,5 +544,5 @@ int workers_run(struct workers *workers, struct exporter *exporter, const struct
     exporter_finish(exporter);
     see_troubles(workers, UINT64_MAX);
     log_totals(workers);
-    return error;
+    return error ? error : atomic_load_explicit(&workers->error, memory_order_relaxed);
 }

@@ -69,6 +69,23 @@ START_TEST(warnings_tell_errno_and_keep_it)
 }
 END_TEST
 
+START_TEST(errors_are_remembered)
+{
+    log_init(false);
+    log_warnx("a warning");
+    log_info("a line");
+    ck_assert(!log_error_was_called());
+    log_cannot(-ENOENT, "open %s", "it");
+    ck_assert(log_error_was_called());
+    log_cannot(-EMFILE, "open it");
+    ck_assert_str_eq(written(),
+                     "ctflow9: warning: a warning\nctflow9: a line\n"
+                     "ctflow9: error: cannot open it: No such file or directory\n"
+                     "ctflow9: error: cannot open it: Too many open files (raise the limit: ulimit -n, "
+                     "systemd's LimitNOFILE=)\n");
+}
+END_TEST
+
 static void set_journal(unsigned long long device, unsigned long long inode)
 {
     char stream[64];
@@ -173,6 +190,7 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, lines_for_people);
     tcase_add_test(tests, warnings_tell_errno_and_keep_it);
+    tcase_add_test(tests, errors_are_remembered);
     tcase_add_test(tests, priorities_for_the_journal);
     tcase_add_test(tests, long_lines_are_cut);
     tcase_add_test(tests, a_stuck_reader_stops_nothing);
