@@ -14,7 +14,7 @@
  *
  *  - A connection is reported when it has lived active_timeout since its start or its last report, with the
  *    increase since; its DESTROY then carries the rest. The parts add up to the kernel's final counters. A
- *    part without packets is not reported.
+ *    part without packets is not reported, nor is a connection without any.
  *  - A short connection passes through: it takes no place in the table.
  *  - One that began before ctflow9 is adopted by the first complete dump: what it carried before counts as
  *    reported (unless adopt_full). If it ends before that dump has shown it, nothing is reported. One that
@@ -24,7 +24,8 @@
  *    older than ctflow9 and whose first packets count as reported, and everything that the last dump shows.
  *    When there is no place even then, the last dump's row is reported whole and forgotten, unless a run
  *    before may have reported some of it.
- *  - Counters that another program set to 0 go on from there: nothing is lost or counted again.
+ *  - Counters that another program set to 0 go on from there: what was seen of them is not lost or counted
+ *    again. It is noticed, and counted, when they are lower than when they were last seen.
  *  - A row that was read before a connection died and arrives after its DESTROY changes nothing: while a dump
  *    is under way every DESTROY of a connection that a row could report leaves a dead entry.
  *  - A DESTROY that comes again is dropped, counted, as long as no more than repeats_max others (1,048,576 at

@@ -115,18 +115,34 @@ static struct tracked *find_place(struct tracker *tracker, const struct flow *fl
     return flow_table_add(tracker->table, flow, hash);
 }
 
+/* Nothing was counted, or is left to be reported. */
+static bool is_empty(const struct flow *flow)
+{
+    return flow_has(flow, FLOW_HAS_COUNTERS) && flow->packets[0] == 0 && flow->packets[1] == 0 &&
+           flow->octets[0] == 0 && flow->octets[1] == 0;
+}
+
+/* What is empty is not reported, be it a part or the whole. */
+static void report(struct tracker *tracker, const struct flow *flow)
+{
+    if (!is_empty(flow))
+        tracker->report(tracker->context, flow);
+}
+
 /*
  * Counters that fell were set to 0 by another program (or the connection is another one, with the same
- * identity for want of a start stamp). What they had counted until then stays owed: the baseline goes down by
- * as much, below 0 if need be, and the rest comes out right modulo 2^64.
+ * identity for want of a start stamp). What was seen of them until then stays owed: the baseline goes down by
+ * as much, below 0 if need be, and the rest comes out right modulo 2^64. What they counted between that and
+ * being set to 0 nobody knows.
  */
-static void see(struct tracked *tracked, const struct flow *flow)
+static void see(struct tracker *tracker, struct tracked *tracked, const struct flow *flow)
 {
     const struct flow *before = &tracked->flow;
     bool fell = false;
     for (int direction = 0; direction < 2; direction++)
         fell |= flow->packets[direction] < before->packets[direction] ||
                 flow->octets[direction] < before->octets[direction];
+    stats_count(&tracker->config.stats->counters_reset, fell);
     for (int direction = 0; direction < 2 && fell; direction++) {
         tracked->reported_packets[direction] -= before->packets[direction];
         tracked->reported_octets[direction] -= before->octets[direction];
@@ -146,11 +162,19 @@ static struct flow rest_of(const struct tracked *tracked)
     return rest;
 }
 
-/* Unless there is nothing in it. The next span begins where the part ends. */
+/* What a connection that has ended has left. */
+static void report_end(struct tracker *tracker, const struct flow *flow)
+{
+    if (is_empty(flow))
+        stats_count(&tracker->config.stats->empty, 1);
+    else
+        tracker->report(tracker->context, flow);
+}
+
+/* The next span begins where the part ends. */
 static void report_part(struct tracker *tracker, struct tracked *tracked, const struct flow *part)
 {
-    if (part->packets[0] != 0 || part->packets[1] != 0 || part->octets[0] != 0 || part->octets[1] != 0)
-        tracker->report(tracker->context, part);
+    report(tracker, part);
     for (int direction = 0; direction < 2; direction++) {
         tracked->reported_packets[direction] += part->packets[direction];
         tracked->reported_octets[direction] += part->octets[direction];
@@ -191,7 +215,7 @@ static void end_unknown(struct tracker *tracker, const struct flow *flow)
     if (dropped)
         stats_count(&tracker->config.stats->adopted, 1);
     else
-        tracker->report(tracker->context, flow);
+        report_end(tracker, flow);
 }
 
 static void end_known(struct tracker *tracker, struct tracked *tracked, const struct flow *flow)
@@ -199,7 +223,8 @@ static void end_known(struct tracker *tracker, struct tracked *tracked, const st
     uint8_t end_reason = flow->end_reason != FLOW_END_UNKNOWN
                              ? flow->end_reason
                              : (uint8_t)flow_end_reason_since(&tracked->flow, flow);
-    see(tracked, flow);
+    see(tracker, tracked, flow);
+    stats_count(&tracker->config.stats->empty, is_empty(flow));
     struct flow rest = rest_of(tracked);
     rest.end_reason = end_reason;
     report_part(tracker, tracked, &rest);
@@ -242,7 +267,7 @@ void tracker_destroyed(struct tracker *tracker, const struct flow *flow)
     else if (is_stamped)
         stats_count(&tracker->config.stats->repeated, 1);
     else
-        tracker->report(tracker->context, flow); /* another one, as far as can be told */
+        report_end(tracker, flow); /* another one, as far as can be told */
 }
 
 static struct tracked *add(struct tracker *tracker, const struct flow *row, uint64_t hash)
@@ -275,7 +300,7 @@ static void pass_through(struct tracker *tracker, const struct flow *row)
         return;
     struct flow whole = *row;
     whole.end_reason = FLOW_END_ACTIVE_TIMEOUT;
-    tracker->report(tracker->context, &whole);
+    report(tracker, &whole);
 }
 
 static void see_row(struct tracker *tracker, const struct flow *row)
@@ -288,7 +313,7 @@ static void see_row(struct tracker *tracker, const struct flow *row)
         pass_through(tracker, row);
     if (!tracked || tracked->state == TRACKED_DEAD)
         return;
-    see(tracked, row);
+    see(tracker, tracked, row);
     tracked->state = TRACKED_LIVE;
     tracked->dump = tracker->dump;
     if (tracked->span_start_ns > row->stop_ns)

@@ -15,6 +15,9 @@ static const struct {
     {COUNTER(table_full),
      "the table of connections that last is full, and those that found no place in it are "
      "reported at their end only; raise --table-size"},
+    {COUNTER(counters_reset),
+     "another program sets the counters of connections to 0 (conntrack -z, nlbwmon): "
+     "packets are missing from what is reported; have it read them only"},
 };
 #undef COUNTER
 

@@ -2,6 +2,7 @@
 """Connections that last: reported in parts that add up to what the kernel counted."""
 
 import ipaddress
+import json
 import signal
 import socket
 import time
@@ -42,6 +43,12 @@ def parts_of(port):
 
 def totals(records):
     return sum(record[PACKETS] for record in records), sum(record[OCTETS] for record in records)
+
+
+def do_not_time_out(lab):
+    """The lab's 2 s are too short for connections that are to last however slow the machine is."""
+    lab.router.sysctl({"net.netfilter.nf_conntrack_udp_timeout": 60,
+                       "net.netfilter.nf_conntrack_udp_timeout_stream": 60})
 
 
 class Talk:
@@ -217,6 +224,8 @@ class Long(unittest.TestCase):
     def test_restart_loses_nothing(self):
         """What two of them report, one after the other, is what the kernel counted."""
         with Lab() as lab:
+            do_not_time_out(lab)
+            do_not_time_out(lab)
             port = Port(lab.collector, 2057)
 
             def start():
@@ -238,6 +247,7 @@ class Long(unittest.TestCase):
     def test_full_table_and_restart(self):
         """Neither the last look nor the next start needs a place that --table-size does not give."""
         with Lab() as lab:
+            do_not_time_out(lab)
             port = Port(lab.collector, 2057)
 
             def start():
@@ -260,6 +270,50 @@ class Long(unittest.TestCase):
             flows = truth.wait_flows(len(TARGETS))
             exporter.finish()
             self.check(lab, port, flows, least_parts=4)
+
+    def test_counters_set_to_0(self):
+        """What another program takes away cannot be reported, but it is said."""
+        with Lab() as lab:
+            do_not_time_out(lab)
+            exporter = Ctflow9(lab, "--print", "--active-timeout", "1")
+            talk = Talk(lab)
+            for _ in range(9):
+                talk.turn()
+            wait_until(lambda: exporter.ask()["flows"] >= len(TARGETS), "a look has shown all")
+            self.assertEqual(exporter.ask()["counters_reset"], 0)
+            lab.router.run("conntrack", "-L", "-z")
+            talk.turn()
+            wait_until(lambda: exporter.ask()["counters_reset"] == len(TARGETS), "the next one shows less")
+            exporter.wait_log("sets the counters of connections to 0")
+            lab.router.run("conntrack", "-L", "-z")
+            lab.flush()
+            wait_until(lambda: exporter.ask()["empty"] == len(TARGETS), "the end shows even less")
+            self.assertEqual(exporter.finish()["counters_reset"], 2 * len(TARGETS))
+
+    def test_without_packets(self):
+        """A connection that no packet belonged to is not reported, be it short or long."""
+        with Lab() as lab:
+            exporter = Ctflow9(lab, "--json", "--active-timeout", "1")
+
+            def conntrack(command, port, *options):
+                lab.router.run("conntrack", command, "-p", "udp", "-s", "10.1.0.2", "-d", "10.2.0.2",
+                               "--sport", port, "--dport", 7, *options)
+            conntrack("-I", 1, "-t", 60)
+            conntrack("-D", 1)
+            wait_until(lambda: exporter.ask()["empty"] == 1, "the short one has ended")
+            conntrack("-I", 2, "-t", 60)
+            talk = Talk(lab, [PLAIN])
+
+            def is_reported_twice():
+                talk.turn()
+                return exporter.ask()["flows"] >= 2
+            wait_until(is_reported_twice, "looks have shown the long one")
+            conntrack("-D", 2)
+            wait_until(lambda: exporter.ask()["empty"] == 2, "the long one has ended")
+            exporter.finish()
+            lines = [json.loads(line) for line in exporter.output().splitlines()]
+            self.assertGreaterEqual(len(lines), 2)
+            self.assertTrue(all(line["packets"] + line["reply_packets"] > 0 for line in lines))
 
     def test_end_without_an_event(self):
         """Entries made while events were off never tell of their end: they are noticed missing, and closed."""

@@ -52,6 +52,25 @@ START_TEST(a_span_without_packets_is_not_reported)
 }
 END_TEST
 
+/* Nobody has sent a packet: a program made it, or set its counters to 0. */
+START_TEST(a_connection_without_packets_is_not_reported)
+{
+    start(2);
+    destroyed(flow_of(1, 1, 0), 2);
+    ck_assert_uint_eq(stats.empty, 1);
+    dump(60, flow_of(2, 0, 0));
+    dump(120, flow_of(2, 0, 0));
+    destroyed(flow_of(2, 0, 0), 125);
+    ck_assert_uint_eq(stats.empty, 2);
+    expect_nothing();
+    struct flow uncounted = flow_of(3, 1, 0); /* nobody knows */
+    uncounted.has = FLOW_HAS_START;
+    destroyed(uncounted, 126);
+    expect(3, 0, 1, 126, FLOW_END_IDLE_TIMEOUT);
+    ck_assert_uint_eq(stats.empty, 2);
+}
+END_TEST
+
 /* The kernel counts a packet, then its octets; a dump reads in between. */
 START_TEST(octets_wait_for_a_packet)
 {
@@ -275,12 +294,13 @@ START_TEST(what_has_no_place_in_the_end_passes_through_whole)
     start(1);
     dump(1, flow_of(1, -5, 100));
     begin_last(110);
+    row(flow_of(4, 20, 0));
     row(flow_of(1, -5, 101));
     expect(1, 1, 0, 110, FLOW_END_ACTIVE_TIMEOUT);
     row(flow_of(2, 0, 20));
     expect(2, 20, 0, 110, FLOW_END_ACTIVE_TIMEOUT);
     row(flow_of(3, -5, 30)); /* a run before may have reported some of it */
-    ck_assert_uint_eq(stats.table_full, 2);
+    ck_assert_uint_eq(stats.table_full, 3);
     note(FLOW_NOTE_DUMP_END, &(struct flow){0});
     while (tracker_finish(tracker, 1))
         continue;
@@ -357,6 +377,7 @@ START_TEST(counters_set_to_0_lose_nothing)
     dump(140, flow_of(1, 0, 2));
     destroyed(flow_of(1, 0, 0), 150);
     expect(1, 44 + 30 + 2, 120, 150, FLOW_END_IDLE_TIMEOUT);
+    ck_assert_uint_eq(stats.counters_reset, 4);
 }
 END_TEST
 
@@ -470,6 +491,7 @@ int main(void)
     tcase_add_test(tcase, a_short_connection_passes_through);
     tcase_add_test(tcase, parts_add_up);
     tcase_add_test(tcase, a_span_without_packets_is_not_reported);
+    tcase_add_test(tcase, a_connection_without_packets_is_not_reported);
     tcase_add_test(tcase, octets_wait_for_a_packet);
     tcase_add_test(tcase, adopts_older_connections);
     tcase_add_test(tcase, adopts_in_full);

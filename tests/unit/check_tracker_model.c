@@ -75,7 +75,8 @@ struct connection {
     struct counters baseline; /* taken as reported */
     struct counters sum;      /* of the reports */
     bool is_shown, is_dropped;
-    bool is_last_shown; /* by the last dump */
+    bool is_last_shown;    /* by the last dump */
+    struct counters given; /* as the tracker last had them */
 };
 
 static struct model {
@@ -84,6 +85,7 @@ static struct model {
     int born;
     struct flow events[EVENTS]; /* the event socket */
     unsigned event_in, event_out, repeats;
+    unsigned resets; /* times that the tracker was given less than before */
     uint64_t now_ns;
     struct tracker *tracker;
     struct stats stats;
@@ -127,10 +129,26 @@ static struct counters total(const struct connection *connection)
     return sum;
 }
 
+static struct counters counters_of(const struct flow *flow)
+{
+    return (struct counters){{flow->packets[0], flow->packets[1]}, {flow->octets[0], flow->octets[1]}};
+}
+
+/* What the tracker gets of a connection that it knows already, unless it is the first. */
+static void give(struct connection *connection, const struct flow *flow)
+{
+    const struct counters now = counters_of(flow), before = connection->given;
+    model.resets += now.packets[0] < before.packets[0] || now.packets[1] < before.packets[1] ||
+                    now.octets[0] < before.octets[0] || now.octets[1] < before.octets[1];
+    connection->given = now;
+}
+
 static void take_report(void *context, const struct flow *flow)
 {
     ck_assert_ptr_eq(context, &model);
-    const struct counters more = {{flow->packets[0], flow->packets[1]}, {flow->octets[0], flow->octets[1]}};
+    static const struct counters nothing;
+    const struct counters more = counters_of(flow);
+    ck_assert(!are_equal(&more, &nothing));
     add(&model.connections[flow->id].sum, &more);
 }
 
@@ -319,15 +337,18 @@ static void feed_event(void)
     struct connection *connection = &model.connections[flow->id];
     if (!connection->told && !connection->is_shown && !model.variant->unstamped)
         connection->is_dropped = is_baseline(connection);
+    if (!connection->told)
+        give(connection, flow);
     connection->told = true;
     tracker_destroyed(model.tracker, flow);
 }
 
-static void feed_row(struct connection *connection)
+static void feed_row(struct connection *connection, const struct flow *flow)
 {
     const struct counters row = model.rows[model.row_out++ % NOTES];
     if (connection->told)
         return;
+    give(connection, flow);
     if (!connection->is_shown && is_baseline(connection))
         connection->baseline = row;
     connection->is_shown = true;
@@ -345,7 +366,7 @@ static void feed_note(void)
         return;
     struct connection *connection = &model.connections[note->flow.id];
     if (note->kind == FLOW_NOTE_ROW) {
-        feed_row(connection);
+        feed_row(connection, &note->flow);
         if (connection->frozen && note->flow.packets[0] == 0 && note->flow.packets[1] == 0)
             connection->frozen = false;
     }
@@ -472,6 +493,7 @@ static void expect_sums(int seed)
                       sum.octets[0], expected.packets[0], expected.octets[0]);
     }
     ck_assert_uint_eq(model.stats.repeated, model.repeats);
+    ck_assert_uint_eq(model.stats.counters_reset, model.resets);
 }
 
 static void expect_gone(void)
@@ -490,6 +512,7 @@ START_TEST(reports_add_up)
     calm_down();
     expect_sums(_i);
     expect_gone();
+    ck_assert_int_eq(model.stats.counters_reset > 0, model.variant->zeroing);
     ck_assert_int_eq(model.stats.table_full > 0, model.variant->capacity < OLDER);
     tear_down();
 }

@@ -62,11 +62,25 @@ START_TEST(told_when_a_counter_grows)
 }
 END_TEST
 
+START_TEST(each_has_its_line)
+{
+    static struct troubles troubles;
+    static struct stats total;
+    stats_count(&total.table_full, 1);
+    troubles_see(&troubles, &total, 1);
+    ck_assert_ptr_nonnull(strstr(written(), "(table_full: 1)\n"));
+    stats_count(&total.counters_reset, 2);
+    troubles_see(&troubles, &total, 2);
+    ck_assert_ptr_nonnull(strstr(written(), "sets the counters of connections to 0"));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("troubles");
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, told_when_a_counter_grows);
+    tcase_add_test(tcase, each_has_its_line);
     Suite *suite = suite_create("troubles");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
