@@ -40,6 +40,8 @@ struct tracked {
     uint32_t next;          /* the table's */
     uint32_t hash;          /* the table's */
     uint8_t state;          /* enum tracked_state */
+    bool is_uncounted;      /* it was offloaded, and its counters stood still for too long */
+    uint16_t still_since_s; /* modulo 2^16; from when on it was offloaded and they stood still */
 };
 
 /* Whether the system would grant the address space for so many connections now. Touches none of it. */

@@ -29,6 +29,7 @@ struct stats {
     _Atomic uint64_t gone;  /* connections that ended without an event, closed with what was last known */
     _Atomic uint64_t empty; /* events of connections whose counters were 0: nothing to report */
     _Atomic uint64_t counters_reset; /* times that a connection's counters were lower than when last seen */
+    _Atomic uint64_t uncounted;      /* connections in a flowtable that does not count their packets */
     _Atomic uint64_t flows; /* reports: one for each connection, of one that lasts one for each part */
     _Atomic uint64_t flows_no_counters; /* of those, reports without counters */
     _Atomic uint64_t records;           /* NetFlow data records encoded */

@@ -26,6 +26,8 @@
  *    before may have reported some of it.
  *  - Counters that another program set to 0 go on from there: what was seen of them is not lost or counted
  *    again. It is noticed, and counted, when they are lower than when they were last seen.
+ *  - Connections in a flowtable that does not count their packets are noticed, and counted, when it keeps
+ *    them for 40 s and their counters stand still.
  *  - A row that was read before a connection died and arrives after its DESTROY changes nothing: while a dump
  *    is under way every DESTROY of a connection that a row could report leaves a dead entry.
  *  - A DESTROY that comes again is dropped, counted, as long as no more than repeats_max others (1,048,576 at

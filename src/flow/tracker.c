@@ -5,11 +5,13 @@
 #include <stdlib.h>
 
 #include "ctflow9/flow_table.h"
+#include "ctflow9/instant.h"
 #include "ctflow9/recent.h"
 
 enum {
     GONE_MEMORY_DUMPS = 16,   /* how long a connection that was closed without a DESTROY is remembered, */
     GONE_MEMORY_TIMEOUTS = 4, /* and no less than this: dumps may be hurried */
+    OFFLOADED_STILL_S = 40,   /* NF_FLOW_TIMEOUT of the kernel is 30 s */
     MISSED_MAX = 1024,        /* connections to be closed at once; the others are asked for again */
     RECENT_MAX = 1 << 20,
     RECENT_DEFAULT = 1 << 18 /* nf_conntrack_max on most machines */
@@ -150,6 +152,39 @@ static void see(struct tracker *tracker, struct tracked *tracked, const struct f
     tracked->flow = *flow;
 }
 
+static uint16_t seconds_of(uint64_t ns)
+{
+    return (uint16_t)(ns / NS_PER_S);
+}
+
+static bool is_offloaded(const struct flow *flow)
+{
+    return (flow->status & (IPS_OFFLOAD | IPS_HW_OFFLOAD)) != 0;
+}
+
+static bool has_same_counters(const struct flow *a, const struct flow *b)
+{
+    return a->packets[0] == b->packets[0] && a->packets[1] == b->packets[1] && a->octets[0] == b->octets[0] &&
+           a->octets[1] == b->octets[1];
+}
+
+/*
+ * A flowtable lets go of a connection after 30 s without a packet, and it is offloaded again only by a packet
+ * that is counted: when its counters stand still for longer than that, its packets are not counted.
+ */
+static void see_offload(struct tracker *tracker, struct tracked *tracked, const struct flow *row)
+{
+    uint16_t now_s = seconds_of(row->stop_ns);
+    bool stands_still =
+        is_offloaded(&tracked->flow) && is_offloaded(row) && has_same_counters(&tracked->flow, row);
+    if (!stands_still)
+        tracked->still_since_s = now_s;
+    if (tracked->is_uncounted || (uint16_t)(now_s - tracked->still_since_s) < OFFLOADED_STILL_S)
+        return;
+    tracked->is_uncounted = true;
+    stats_count(&tracker->config.stats->uncounted, 1);
+}
+
 /* What is not reported yet of what was seen. */
 static struct flow rest_of(const struct tracked *tracked)
 {
@@ -280,6 +315,7 @@ static struct tracked *add(struct tracker *tracker, const struct flow *row, uint
         return NULL;
     }
     tracked->span_start_ns = flow_has(row, FLOW_HAS_START) ? row->start_ns : row->stop_ns;
+    tracked->still_since_s = seconds_of(row->stop_ns);
     if (is_older)
         stats_count(&tracker->config.stats->adopted, 1);
     if (is_older && !tracker->config.adopt_full) {
@@ -313,6 +349,7 @@ static void see_row(struct tracker *tracker, const struct flow *row)
         pass_through(tracker, row);
     if (!tracked || tracked->state == TRACKED_DEAD)
         return;
+    see_offload(tracker, tracked, row);
     see(tracker, tracked, row);
     tracked->state = TRACKED_LIVE;
     tracked->dump = tracker->dump;

@@ -18,6 +18,9 @@ static const struct {
     {COUNTER(counters_reset),
      "another program sets the counters of connections to 0 (conntrack -z, nlbwmon): "
      "packets are missing from what is reported; have it read them only"},
+    {COUNTER(uncounted),
+     "a flowtable does not count the packets of its connections: they are missing from what "
+     "is reported; add 'counter' to the flowtable in the nftables rules"},
 };
 #undef COUNTER
 

@@ -205,6 +205,7 @@ class Long(unittest.TestCase):
         """A last look shows what connections have carried until now, old ones and young ones."""
         for workers in "1", "3":
             with self.subTest(workers=workers), Lab() as lab:
+                do_not_time_out(lab)
                 old = Talk(lab)
                 old.turn()
                 port = Port(lab.collector, 2057)
@@ -224,7 +225,6 @@ class Long(unittest.TestCase):
     def test_restart_loses_nothing(self):
         """What two of them report, one after the other, is what the kernel counted."""
         with Lab() as lab:
-            do_not_time_out(lab)
             do_not_time_out(lab)
             port = Port(lab.collector, 2057)
 

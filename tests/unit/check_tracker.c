@@ -71,6 +71,73 @@ START_TEST(a_connection_without_packets_is_not_reported)
 }
 END_TEST
 
+static struct flow offloaded(uint32_t id, uint64_t packets)
+{
+    struct flow flow = flow_of(id, 0, packets);
+    flow.status = IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED | IPS_OFFLOAD;
+    return flow;
+}
+
+/* A flowtable would have let go of it. */
+START_TEST(notices_a_flowtable_that_does_not_count)
+{
+    start(9);
+    dump(100, offloaded(1, 2));
+    dump(120, offloaded(1, 2));
+    dump(139, offloaded(1, 2));
+    ck_assert_uint_eq(stats.uncounted, 0);
+    dump(141, offloaded(1, 2));
+    ck_assert_uint_eq(stats.uncounted, 1);
+    dump(500, offloaded(1, 2));
+    dump(501, offloaded(1, 3));
+    dump(900, offloaded(1, 3));
+    ck_assert_uint_eq(stats.uncounted, 1); /* each is counted once */
+
+    struct flow hardware = offloaded(2, 2);
+    hardware.status = IPS_HW_OFFLOAD;
+    begin(910);
+    row(offloaded(1, 3));
+    row(hardware);
+    end(FLOW_NOTE_DUMP_END);
+    begin(60000);
+    row(offloaded(1, 3));
+    row(hardware);
+    end(FLOW_NOTE_DUMP_END);
+    ck_assert_uint_eq(stats.uncounted, 2);
+}
+END_TEST
+
+START_TEST(other_connections_may_stand_still)
+{
+    start(9);
+    begin(100);
+    row(offloaded(1, 2)); /* counts now and then */
+    row(offloaded(2, 2)); /* is let go of */
+    row(flow_of(3, 0, 2));
+    row(flow_of(4, 0, 2));
+    end(FLOW_NOTE_DUMP_END);
+    begin(130);
+    row(offloaded(1, 2));
+    row(flow_of(2, 0, 2));
+    row(flow_of(3, 0, 2));
+    row(flow_of(4, 0, 2));
+    end(FLOW_NOTE_DUMP_END);
+    begin(150);
+    row(offloaded(1, 3));
+    row(offloaded(2, 3));
+    row(offloaded(3, 2)); /* just now */
+    row(flow_of(4, 0, 2));
+    end(FLOW_NOTE_DUMP_END);
+    begin(180);
+    row(offloaded(1, 3));
+    row(offloaded(2, 3));
+    row(offloaded(3, 2));
+    row(flow_of(4, 0, 2));
+    end(FLOW_NOTE_DUMP_END);
+    ck_assert_uint_eq(stats.uncounted, 0);
+}
+END_TEST
+
 /* The kernel counts a packet, then its octets; a dump reads in between. */
 START_TEST(octets_wait_for_a_packet)
 {
@@ -492,6 +559,8 @@ int main(void)
     tcase_add_test(tcase, parts_add_up);
     tcase_add_test(tcase, a_span_without_packets_is_not_reported);
     tcase_add_test(tcase, a_connection_without_packets_is_not_reported);
+    tcase_add_test(tcase, notices_a_flowtable_that_does_not_count);
+    tcase_add_test(tcase, other_connections_may_stand_still);
     tcase_add_test(tcase, octets_wait_for_a_packet);
     tcase_add_test(tcase, adopts_older_connections);
     tcase_add_test(tcase, adopts_in_full);

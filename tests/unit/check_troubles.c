@@ -72,6 +72,9 @@ START_TEST(each_has_its_line)
     stats_count(&total.counters_reset, 2);
     troubles_see(&troubles, &total, 2);
     ck_assert_ptr_nonnull(strstr(written(), "sets the counters of connections to 0"));
+    stats_count(&total.uncounted, 1);
+    troubles_see(&troubles, &total, 3);
+    ck_assert_ptr_nonnull(strstr(written(), "add 'counter' to the flowtable"));
 }
 END_TEST
 
