@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "ctflow9/poll_set.h"
@@ -16,7 +17,7 @@ struct stream;
 /*
  * fd stays the caller's and is not made non-blocking, since a terminal or a pipe is shared with other
  * programs: the stream opens it once more for itself. Where that is refused (no /proc, another user's pipe),
- * fd is made non-blocking until stream_close(). 0 or -errno.
+ * fd is made non-blocking until stream_close(). 0 or -errno, -EBADF when fd is closed or not for writing.
  */
 int stream_open(struct stream **stream, int fd, size_t buffer_octets);
 void stream_close(struct stream *stream); /* NULL is fine; what is held is thrown away */
@@ -27,9 +28,16 @@ char *stream_reserve(struct stream *stream, size_t octets);
 void stream_commit(struct stream *stream, size_t octets);
 
 /*
- * Writes what can be written. -EPIPE and the like when nobody will ever read again (once; lines are then
- * refused). 0 otherwise, also when the disk is full: that is tried again at the next run.
+ * Writes what can be written. 0, also when there is no room at present: stream_wants() then waits for it.
+ * -errno when the last write failed: either what may pass, a full disk or a limit on the file's size, which
+ * poll() does not wait for and the next run tries again; or, with stream_is_broken(), what will not, because
+ * nobody will ever read it: lines are then refused, and every run says so again.
  */
 int stream_run(struct stream *stream);
+int stream_error(const struct stream *stream); /* what the last run returned */
+bool stream_is_broken(const struct stream *stream);
 void stream_wants(const struct stream *stream, struct poll_set *set);
-size_t stream_held(const struct stream *stream); /* lines not yet written */
+size_t stream_held(const struct stream *stream);   /* lines not yet written, or in part only */
+size_t stream_take_written(struct stream *stream); /* lines written since the last call */
+/* Throws away what is held; how many lines. No line may follow one that was written in part. */
+size_t stream_drop(struct stream *stream);

@@ -2,30 +2,26 @@
 #include "ctflow9/exporter.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "ctflow9/json.h"
+#include "ctflow9/lines.h"
 #include "ctflow9/log.h"
 #include "ctflow9/packet.h"
-#include "ctflow9/print.h"
-#include "ctflow9/stream.h"
 #include "ctflow9/table_size.h"
 #include "ctflow9/udp.h"
 
-#define STREAM_OCTETS      ((size_t)1 << 20)
 #define FINISH_PATIENCE_NS (2 * NS_PER_S)
 
 struct exporter {
     struct stats *stats;
     struct packet *packet; /* NULL without collectors, as udp */
     struct udp *udp;
-    struct stream *stream; /* NULL when nothing is to be printed, or nobody reads it any more */
-    int stream_error;      /* of stream_run(), for the next run_stream() */
-    size_t (*write_line)(char *line, const struct flow *flow);
-    size_t line_max;
-    size_t sealed; /* datagrams since udp_run() */
+    struct lines *lines; /* NULL when nothing is to be printed */
+    bool lines_gone;     /* nobody takes them any more, which was told */
+    size_t sealed;       /* datagrams since udp_run() */
     struct instant now;
 };
 
@@ -62,20 +58,6 @@ static int open_collectors(struct exporter *exporter, const struct options *opti
     return udp_open(&exporter->udp, &udp_config, exporter->now);
 }
 
-static int open_lines(struct exporter *exporter, const struct options *options)
-{
-    exporter->write_line = options->json ? json_flow : print_flow;
-    exporter->line_max = options->json ? JSON_LINE_MAX : PRINT_LINE_MAX;
-    int error = stream_open(&exporter->stream, STDOUT_FILENO, STREAM_OCTETS);
-    if (error)
-        return error;
-    if (!options->json && isatty(STDOUT_FILENO)) {
-        char *line = stream_reserve(exporter->stream, PRINT_LINE_MAX);
-        stream_commit(exporter->stream, print_heading(line));
-    }
-    return 0;
-}
-
 int exporter_open(struct exporter **exporter, const struct options *options, struct stats *stats,
                   struct instant now)
 {
@@ -89,7 +71,8 @@ int exporter_open(struct exporter **exporter, const struct options *options, str
     if (options->collector_count > 0)
         error = open_collectors(new, options);
     if (!error && (options->print || options->json || options->collector_count == 0))
-        error = open_lines(new, options);
+        error = lines_open(&new->lines, &(struct lines_config){
+                                            .fd = STDOUT_FILENO, .json = options->json, .stats = new->stats});
     if (error) {
         exporter_close(new);
         return error;
@@ -102,7 +85,7 @@ void exporter_close(struct exporter *exporter)
 {
     if (!exporter)
         return;
-    stream_close(exporter->stream);
+    lines_close(exporter->lines);
     udp_close(exporter->udp);
     packet_close(exporter->packet);
     free(exporter);
@@ -115,27 +98,6 @@ void exporter_begin(struct exporter *exporter, struct instant now)
         packet_begin(exporter->packet, now);
 }
 
-/* Room for a line. A long drain makes more lines than the stream holds, so they are written in between. */
-static char *reserve_line(struct exporter *exporter)
-{
-    char *line = stream_reserve(exporter->stream, exporter->line_max);
-    if (line || exporter->stream_error)
-        return line;
-    exporter->stream_error = stream_run(exporter->stream);
-    return stream_reserve(exporter->stream, exporter->line_max);
-}
-
-static void add_line(struct exporter *exporter, const struct flow *flow)
-{
-    char *line = reserve_line(exporter);
-    if (!line) {
-        stats_count(&exporter->stats->lines_lost, 1);
-        return;
-    }
-    stream_commit(exporter->stream, exporter->write_line(line, flow));
-    stats_count(&exporter->stats->lines, 1);
-}
-
 void exporter_add(void *context, const struct flow *flow)
 {
     struct exporter *exporter = context;
@@ -144,30 +106,27 @@ void exporter_add(void *context, const struct flow *flow)
         stats_count(&exporter->stats->flows_no_counters, 1);
     if (exporter->packet)
         packet_add(exporter->packet, flow);
-    if (exporter->stream)
-        add_line(exporter, flow);
+    if (exporter->lines)
+        lines_add(exporter->lines, flow);
 }
 
-/* The lines that are held count as lost from now on. */
-static void drop_stream(struct exporter *exporter)
+/* Collectors go on being sent to without lines; without collectors there is nobody left. */
+static void tell_lines_gone(const struct exporter *exporter, int error)
 {
-    size_t held = stream_held(exporter->stream);
-    stats_count(&exporter->stats->lines, -(uint64_t)held);
-    stats_count(&exporter->stats->lines_lost, held);
-    stream_close(exporter->stream);
-    exporter->stream = NULL;
-}
-
-static int run_stream(struct exporter *exporter)
-{
-    int error = exporter->stream_error ? exporter->stream_error : stream_run(exporter->stream);
-    if (!error)
-        return 0;
-    errno = -error;
+    const char *why = error == -EPIPE ? "its reader is gone" : strerror(-error);
     if (exporter->udp)
-        log_warn("standard output takes no more lines, going on without");
-    drop_stream(exporter);
-    return exporter->udp ? 0 : -EPIPE;
+        log_warnx("standard output takes no more lines (%s), going on without", why);
+    else
+        log_error("standard output takes no more lines (%s), and there is no collector: ending", why);
+}
+
+static int run_lines(struct exporter *exporter, uint64_t now_ns)
+{
+    int error = lines_run(exporter->lines, now_ns);
+    if (error && !exporter->lines_gone)
+        tell_lines_gone(exporter, error);
+    exporter->lines_gone = error != 0;
+    return error && !exporter->udp ? -EPIPE : 0;
 }
 
 int exporter_run(struct exporter *exporter, struct instant now)
@@ -177,7 +136,7 @@ int exporter_run(struct exporter *exporter, struct instant now)
         exporter->sealed = 0;
         udp_run(exporter->udp, now);
     }
-    return exporter->stream ? run_stream(exporter) : 0;
+    return exporter->lines ? run_lines(exporter, now.monotonic_ns) : 0;
 }
 
 void exporter_wants(const struct exporter *exporter, struct poll_set *set)
@@ -186,14 +145,14 @@ void exporter_wants(const struct exporter *exporter, struct poll_set *set)
         packet_wants(exporter->packet, set);
         udp_wants(exporter->udp, set);
     }
-    if (exporter->stream)
-        stream_wants(exporter->stream, set);
+    if (exporter->lines)
+        lines_wants(exporter->lines, set);
 }
 
 static bool has_pending(const struct exporter *exporter)
 {
     return (exporter->udp && udp_pending(exporter->udp)) ||
-           (exporter->stream && stream_held(exporter->stream) > 0);
+           (exporter->lines && lines_are_held(exporter->lines));
 }
 
 void exporter_finish(struct exporter *exporter)
@@ -212,8 +171,8 @@ void exporter_finish(struct exporter *exporter)
     }
     if (exporter->udp)
         udp_abandon(exporter->udp);
-    if (exporter->stream && stream_held(exporter->stream) > 0)
-        drop_stream(exporter);
+    if (exporter->lines)
+        lines_abandon(exporter->lines);
 }
 
 void exporter_log_stats(const struct exporter *exporter)

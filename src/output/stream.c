@@ -23,8 +23,10 @@ struct stream {
     bool socket;
     bool blocked; /* the last write found no room: poll for it */
     bool broken;
+    int error;               /* of the last write: -errno, 0 when it was taken or found no room */
     size_t start, end, wrap; /* wrap 0 = not wrapped */
     size_t lines;            /* held, one written in part included */
+    size_t written;          /* lines, since stream_take_written() */
     size_t size;
     char buffer[];
 };
@@ -36,8 +38,11 @@ static int unblock(struct stream *stream, int fd)
     char path[sizeof("/proc/self/fd/-2147483648")];
 
     stream->fd = fd;
-    if (fstat(fd, &status) < 0)
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fstat(fd, &status) < 0)
         return -errno;
+    if ((flags & O_PATH) != 0 || (flags & O_ACCMODE) == O_RDONLY)
+        return -EBADF;           /* as write() would say; opening it again must not make it writable */
     if (S_ISREG(status.st_mode)) /* its offset and O_APPEND belong to this very description */
         return 0;
     if (S_ISSOCK(status.st_mode)) {
@@ -51,8 +56,7 @@ static int unblock(struct stream *stream, int fd)
         stream->owned = true;
         return 0;
     }
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
     stream->restore_flags = flags;
     return 0;
@@ -122,6 +126,7 @@ static void take_away(struct stream *stream, size_t octets)
     const char *end = at + octets;
     while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
         stream->lines--;
+        stream->written++;
         at++;
     }
     stream->start += octets;
@@ -131,27 +136,55 @@ static void take_away(struct stream *stream, size_t octets)
         stream->start = stream->end = 0;
 }
 
+/* What may be over the next time. */
+static bool is_passing(int error)
+{
+    switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: /* RLIMIT_FSIZE, or the file system's limit: the file may be cut short */
+    case ENOBUFS:
+    case ENOMEM:
+        return true;
+    default:
+        return false;
+    }
+}
+
 int stream_run(struct stream *stream)
 {
+    if (stream->broken)
+        return stream->error;
     stream->blocked = false;
-    while (!stream->broken && stream->lines > 0) {
+    stream->error = 0;
+    while (stream->lines > 0) {
         const char *from = stream->buffer + stream->start;
         size_t octets = next_piece(stream);
         ssize_t written = stream->socket ? send(stream->fd, from, octets, MSG_DONTWAIT | MSG_NOSIGNAL)
                                          : write(stream->fd, from, octets);
         if (written >= 0) {
             take_away(stream, (size_t)written);
-        } else if (errno == EAGAIN || errno == EINTR) {
-            stream->blocked = true;
-            break;
-        } else if (errno == ENOSPC || errno == EDQUOT || errno == ENOBUFS) {
-            break;
-        } else {
-            stream->broken = true;
-            return -errno;
+            continue;
         }
+        if (errno == EAGAIN || errno == EINTR) {
+            stream->blocked = true;
+        } else {
+            stream->error = -errno;
+            stream->broken = !is_passing(errno);
+        }
+        break;
     }
-    return 0;
+    return stream->error;
+}
+
+int stream_error(const struct stream *stream)
+{
+    return stream->error;
+}
+
+bool stream_is_broken(const struct stream *stream)
+{
+    return stream->broken;
 }
 
 void stream_wants(const struct stream *stream, struct poll_set *set)
@@ -163,4 +196,20 @@ void stream_wants(const struct stream *stream, struct poll_set *set)
 size_t stream_held(const struct stream *stream)
 {
     return stream->lines;
+}
+
+size_t stream_take_written(struct stream *stream)
+{
+    size_t written = stream->written;
+    stream->written = 0;
+    return written;
+}
+
+size_t stream_drop(struct stream *stream)
+{
+    size_t dropped = stream->lines;
+    stream->start = stream->end = stream->wrap = 0;
+    stream->lines = 0;
+    stream->blocked = false;
+    return dropped;
 }

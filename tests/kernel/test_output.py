@@ -5,10 +5,11 @@ import datetime
 import fcntl
 import json
 import os
+import re
 import unittest
 
 from ctflow9 import Ctflow9
-from lab import Lab, wait_until
+from lab import BINARY, Lab, run, wait_until
 from netflow import Port
 from traffic import Traffic
 from truth import Truth
@@ -123,6 +124,19 @@ class Output(unittest.TestCase):
             self.assertTrue(all(line.endswith(b"\n") and json.loads(line) for line in lines[:-1]))
         os.close(reader)
 
+    def accounted(self, exporter, flows):
+        """Every flow is in one of both counters, once it has ended."""
+        totals = exporter.totals()
+        self.assertEqual(totals["flows"], flows)
+        self.assertEqual(totals["lines"] + totals["lines_lost"], flows)
+        return totals
+
+    def given_up(self, exporter, why):
+        """It has ended by itself, with one line that says why."""
+        self.assertEqual(exporter.wait(), 1)
+        self.assertEqual(re.findall(r"error: (.*)\n", exporter.log()),
+                         [f"standard output takes no more lines ({why}), and there is no collector: ending"])
+
     def test_reader_leaves(self):
         """Without collectors there is nobody left to tell, and it ends; with one it goes on."""
         for options, ends in (["-p"], True), (["-p", "-c", "10.3.0.2:2057"], False):
@@ -134,11 +148,89 @@ class Output(unittest.TestCase):
                 lab.make_flows(10)
                 lab.flush()
                 if ends:
-                    self.assertEqual(exporter.wait(), 0)
+                    self.given_up(exporter, "its reader is gone")
                 else:
                     exporter.wait_flows(10)
-                    totals = exporter.finish()
-                    self.assertEqual((totals["lines"], totals["lines_lost"] > 0), (0, True))
+                    exporter.finish()
+                    self.assertIn("takes no more lines (its reader is gone), going on without", exporter.log())
+                    self.assertEqual(self.accounted(exporter, 10)["lines"], 0)
+
+    def test_reader_leaves_amid(self):
+        """As | head -1 does: what was on its way is lost, and counted."""
+        for workers in "1", "2":
+            reader, writer = os.pipe()
+            with self.subTest(workers=workers), Lab() as lab:
+                exporter = Ctflow9(lab, "-j", "--workers", workers, stdout=writer)
+                os.close(writer)
+                lab.make_flows(20000)
+                flushing = lab.start(lab.router, "conntrack", "conntrack", "-F")
+                os.read(reader, 100)
+                os.close(reader)
+                self.given_up(exporter, "its reader is gone")
+                flushing.wait()
+                self.accounted(exporter, exporter.totals()["flows"])
+
+    def test_terminal_closed(self):
+        """setsid: the end of the session's terminal is another thing, a signal."""
+        terminal, program = os.openpty()
+        with Lab() as lab:
+            exporter = Ctflow9(lab, "-p", within=["setsid"], stdout=program)
+            os.close(program)
+            os.close(terminal)
+            lab.make_flows(10)
+            lab.flush()
+            self.given_up(exporter, "Input/output error")
+            totals = self.accounted(exporter, exporter.totals()["flows"])
+            self.assertEqual(totals["lines"], 0)
+
+    def test_closed(self):
+        """>&- is seen at the start."""
+        with Lab() as lab:
+            process = lab.start(lab.router, "ctflow9", "sh", "-c", 'exec "$@" >&-', "-", BINARY)
+            self.assertEqual(process.wait(), 1)
+            self.assertEqual(re.findall("error: (.*): give a collector", process.log()),
+                             ["standard output is closed"])
+
+    def test_disk_full(self):
+        """It begins, it ends, and what was lost is counted."""
+        with Lab() as lab:
+            mounts = lab.start(lab.router, "mounts", "unshare", "--mount", "sh", "-c",
+                               'mount -t tmpfs -o size=64k tmpfs "$0" && echo ready && exec sleep 1000',
+                               lab.directory)
+            wait_until(lambda: mounts.output(), "a small file system is there")
+            directory = f"/proc/{mounts.pid}/root{lab.directory}"
+            with open(f"{directory}/filler", "wb") as filler:
+                filler.write(bytes(60 << 10))
+            with open(f"{directory}/lines", "wb") as file:
+                exporter = Ctflow9(lab, "-j", stdout=file)
+            lab.make_flows(1000)
+            lab.flush()
+            exporter.wait_log("standard output takes no lines, trying again every second: No space left on device")
+            exporter.wait_flows(1000)
+            self.assertNotIn("takes lines again", exporter.log())
+            self.assertEqual(exporter.ask()["lines_lost"], 0)  # they wait
+            run("nsenter", "-t", mounts.pid, "-m", "mount", "-o", "remount,size=4m", lab.directory)
+            exporter.wait_log("standard output takes lines again")
+            exporter.finish()
+            self.assertEqual(self.accounted(exporter, 1000)["lines"], 1000)
+            with open(f"{directory}/lines", "rb") as file:
+                self.assertEqual(sum(1 for line in file if json.loads(line)), 1000)
+
+    def test_disk_stays_full(self):
+        """Or the file is as large as it may be, which is another errno and a signal."""
+        for limited, why in (False, "No space left on device"), (True, "File too large"):
+            with self.subTest(why=why), Lab() as lab:
+                with open(f"{lab.directory}/lines" if limited else "/dev/full", "wb") as file:
+                    exporter = Ctflow9(lab, "-j", stdout=file)
+                if limited:  # what it says goes to a file too, a shorter one
+                    run("prlimit", "--pid", exporter.pid, "--fsize=50000:")
+                lab.make_flows(5000)
+                lab.flush()
+                exporter.wait_log(f"standard output takes no lines, trying again every second: {why}")
+                exporter.wait_log(f"did not take them in time ({why})")
+                exporter.wait_flows(5000)
+                exporter.finish()
+                self.assertEqual(self.accounted(exporter, 5000)["lines"] > 0, limited)
 
     @staticmethod
     def read_rest(reader):

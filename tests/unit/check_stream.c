@@ -4,13 +4,20 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -240,18 +247,22 @@ START_TEST(pipe_shared)
 }
 END_TEST
 
-/* A reader that is gone is reported once; later lines are refused and nothing is waited for. */
+/* A reader that is gone is reported; later lines are refused and nothing is waited for. */
 static void check_closed(int write_fd, int read_fd, int expected)
 {
     struct stream *stream = open_stream(write_fd);
     ck_assert(add_line(stream, 0));
     ck_assert_int_eq(stream_run(stream), 0);
+    ck_assert_uint_eq(stream_take_written(stream), 1);
     close(read_fd);
     ck_assert(add_line(stream, 1));
     ck_assert_int_eq(stream_run(stream), expected);
-    ck_assert_int_eq(stream_run(stream), 0);
+    ck_assert(stream_is_broken(stream));
+    ck_assert_int_eq(stream_run(stream), expected);
     ck_assert(!add_line(stream, 2));
-    ck_assert_uint_eq(stream_held(stream), 1);
+    ck_assert_uint_eq(stream_take_written(stream), 0);
+    ck_assert_uint_eq(stream_drop(stream), 1);
+    ck_assert_uint_eq(stream_held(stream), 0);
     struct poll_set set;
     poll_set_clear(&set);
     stream_wants(stream, &set);
@@ -358,7 +369,12 @@ START_TEST(disk_full)
     int fd = open("/dev/full", O_WRONLY);
     ck_assert_int_ge(fd, 0);
     struct stream *stream = open_stream(fd);
-    unsigned taken = fill(stream, 0);
+    unsigned taken = 0;
+    while (add_line(stream, taken)) {
+        ck_assert_int_eq(stream_run(stream), -ENOSPC);
+        taken++;
+    }
+    ck_assert(!stream_is_broken(stream));
     ck_assert_uint_eq(stream_held(stream), taken);
     struct poll_set set;
     poll_set_clear(&set);
@@ -369,11 +385,109 @@ START_TEST(disk_full)
 }
 END_TEST
 
+/* The limit on a file's size: a line is written in part, and completed once the limit is raised. */
+START_TEST(file_too_large)
+{
+    char path[] = "/tmp/check_stream_XXXXXX";
+    struct reader *reader = calloc(1, sizeof(*reader));
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    unlink(path);
+    ck_assert(signal(SIGXFSZ, SIG_IGN) != SIG_ERR); /* as the program does */
+    struct stream *stream = open_stream(fd);
+    size_t written = 0;
+    for (unsigned number = 0; number < 100; number++)
+        ck_assert(add_line(stream, number));
+    /* Nothing of check's here: it writes to a file, too. */
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){1000, RLIM_INFINITY});
+    int error = stream_run(stream);
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY});
+    ck_assert_int_eq(error, -EFBIG);
+    ck_assert_int_eq(stream_error(stream), -EFBIG);
+    ck_assert(!stream_is_broken(stream));
+    written += stream_take_written(stream);
+    ck_assert_uint_eq(stream_held(stream) + written, 100);
+    ck_assert_int_eq(lseek(fd, 0, SEEK_END), 1000);
+    ck_assert_int_eq(stream_run(stream), 0);
+    written += stream_take_written(stream);
+    ck_assert_uint_eq(written, 100);
+    stream_close(stream);
+    ck_assert_int_eq(lseek(fd, 0, SEEK_SET), 0);
+    read_some(reader, fd, sizeof(reader->text));
+    ck_assert_uint_eq(check_lines(reader, 0), 100);
+    close(fd);
+    free(reader);
+}
+END_TEST
+
+/* The lower half of the first argument. */
+enum {
+    FD_WORD = offsetof(struct seccomp_data, args) + (__BYTE_ORDER == __BIG_ENDIAN ? sizeof(uint32_t) : 0)
+};
+
+/* Every write of this process to fd fails with that error. */
+static void fail_writes(int fd, int error)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_write, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FD_WORD),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)fd, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static const struct {
+    int error;
+    bool breaks;
+} failures[] = {
+    {ENOSPC, false}, {EDQUOT, false}, {EFBIG, false}, {ENOMEM, false}, {ENOBUFS, false},
+    {EIO, true},     {EROFS, true},   {EPIPE, true},  {ESTALE, true},  {EBADF, true},
+};
+
+/* A file, because it is not opened once more: its number is known. */
+START_TEST(failed_write)
+{
+    int fd = memfd_create("check_stream", 0);
+    ck_assert_int_ge(fd, 0);
+    struct stream *stream = open_stream(fd);
+    ck_assert(add_line(stream, 0));
+    fail_writes(fd, failures[_i].error);
+    ck_assert_int_eq(stream_run(stream), -failures[_i].error);
+    ck_assert_int_eq(stream_is_broken(stream), failures[_i].breaks);
+    ck_assert_int_eq(add_line(stream, 1), !failures[_i].breaks);
+    ck_assert_int_eq(stream_run(stream), -failures[_i].error);
+    ck_assert_uint_eq(stream_drop(stream), failures[_i].breaks ? 1 : 2);
+    stream_close(stream);
+    close(fd);
+}
+END_TEST
+
 START_TEST(not_open)
 {
     struct stream *stream = NULL;
     ck_assert_int_eq(stream_open(&stream, 12345, BUFFER), -EBADF);
     stream_close(NULL);
+}
+END_TEST
+
+/* What is open for reading only stays so, although it could be opened once more for writing. */
+START_TEST(not_for_writing)
+{
+    struct stream *stream = NULL;
+    int fds[2];
+    ck_assert_int_eq(pipe(fds), 0);
+    ck_assert_int_eq(stream_open(&stream, fds[0], BUFFER), -EBADF);
+    int directory = open("/", O_PATH);
+    ck_assert_int_ge(directory, 0);
+    ck_assert_int_eq(stream_open(&stream, directory, BUFFER), -EBADF);
+    close(directory);
+    close(fds[0]);
+    close(fds[1]);
 }
 END_TEST
 
@@ -395,7 +509,10 @@ int main(void)
         tcase_add_test(tests, pipe_of_another_user);
     tcase_add_test(tests, file);
     tcase_add_test(tests, disk_full);
+    tcase_add_test(tests, file_too_large);
+    tcase_add_loop_test(tests, failed_write, 0, sizeof(failures) / sizeof(failures[0]));
     tcase_add_test(tests, not_open);
+    tcase_add_test(tests, not_for_writing);
 
     Suite *suite = suite_create("stream");
     suite_add_tcase(suite, tests);
