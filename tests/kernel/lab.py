@@ -38,6 +38,8 @@ BUILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build")
 BINARY = os.environ.get("CTFLOW9", f"{BUILD}/release/ctflow9")
 PROGRAMS = os.environ.get("CTFLOW9_PROGRAMS", f"{BUILD}/dev/tests")
 PREFIX = os.environ.get("CTFLOW9_TEST_PREFIX", f"kt{os.getpid()}")
+# A slow machine is given so many times the time, and the storms so many times fewer connections.
+SLOW = int(os.environ.get("CTFLOW9_TEST_SLOW", 1))
 CLONE_NEWNET = 0x40000000
 
 SYSCTLS = {
@@ -93,8 +95,8 @@ table inet lab {
 
 
 def poll(condition, limit_s=60):
-    """The first true value of condition(), or its last one after limit_s seconds."""
-    deadline = time.monotonic() + limit_s
+    """The first true value of condition(), or its last one after limit_s seconds, times SLOW."""
+    deadline = time.monotonic() + limit_s * SLOW
     while not (value := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return value
@@ -103,7 +105,7 @@ def poll(condition, limit_s=60):
 def wait_until(condition, what, limit_s=60):
     """Waits for condition(); fails with what did not happen."""
     if not poll(condition, limit_s):
-        raise AssertionError(f"{what}: not within {limit_s} s")
+        raise AssertionError(f"{what}: not within {limit_s * SLOW} s")
 
 
 def run(*command, text=None):
@@ -224,9 +226,9 @@ class Process:
 
     def wait(self, limit_s=30):
         try:
-            return self.popen.wait(limit_s)
+            return self.popen.wait(limit_s * SLOW)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} did not end within {limit_s} s") from None
+            raise AssertionError(f"{self.name} did not end within {limit_s * SLOW} s") from None
 
     def wait_log(self, text, limit_s=30):
         def said():
