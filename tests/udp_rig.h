@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -154,6 +155,30 @@ static inline void rig_flood(int fd, const struct sockaddr_storage *to)
 {
     for (unsigned i = 0; i < 1000; i++)
         ck_assert_int_eq(sendto(fd, "x", 1, 0, (const struct sockaddr *)to, sizeof(struct sockaddr_in6)), 1);
+}
+
+/* From here on, messages go to a file; rig_log() gives all of them so far. */
+static inline int rig_capture_log(void)
+{
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_ge(dup2(fd, STDERR_FILENO), 0);
+    return fd;
+}
+
+static inline const char *rig_log(int fd)
+{
+    static char text[16384];
+    ssize_t octets = pread(fd, text, sizeof(text) - 1, 0);
+    ck_assert_int_ge(octets, 0);
+    text[octets] = '\0';
+    return text;
+}
+
+static inline void rig_expect_log(int fd, const char *part)
+{
+    const char *text = rig_log(fd);
+    ck_assert_msg(strstr(text, part) != NULL, "no \"%s\" in: %s", part, text);
 }
 
 struct rig_datagram {

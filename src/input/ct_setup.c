@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -114,16 +116,28 @@ union endpoint {
 /* Sends one datagram from a socket on the loopback address to itself. 0 or -errno. */
 static int send_to_self(union endpoint *self)
 {
+    const int no_interface = 0; /* "ip vrf exec" binds sockets to a VRF, which may have no loopback address */
     int fd = socket(self->any.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
     int error = 0;
     socklen_t size = sizeof(*self);
+    setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &no_interface, sizeof(no_interface));
     if (bind(fd, &self->any, size) != 0 || getsockname(fd, &self->any, &size) != 0 ||
         sendto(fd, "", 1, 0, &self->any, size) < 0)
         error = -errno;
     close(fd);
     return error;
+}
+
+static bool loopback_is_down(void)
+{
+    struct ifreq loopback = {.ifr_name = "lo"};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool down = fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &loopback) == 0 && !(loopback.ifr_flags & IFF_UP);
+    if (fd >= 0)
+        close(fd);
+    return down;
 }
 
 static struct flow flow_to_self(const union endpoint *self)
@@ -142,18 +156,31 @@ static struct flow flow_to_self(const union endpoint *self)
     return flow;
 }
 
-enum tracking { TRACKED, UNTRACKED, UNKNOWN };
-
-/* The entry that the question itself makes is removed again. */
-static enum tracking probe(int fd, union endpoint self)
+/* 1 tracked, 0 not, -errno when it could not be tried. The entry that the question makes is removed again. */
+static int probe(int fd, union endpoint self)
 {
-    if (send_to_self(&self) != 0)
-        return UNKNOWN;
+    int error = send_to_self(&self);
+    if (error)
+        return error;
     const struct flow flow = flow_to_self(&self);
-    if (ct_request_entry(fd, IPCTNL_MSG_CT_GET, &flow, NULL, NULL) != 0)
-        return UNTRACKED;
+    error = ct_request_entry(fd, IPCTNL_MSG_CT_GET, &flow, NULL, NULL);
+    if (error)
+        return error == -ENOENT ? 0 : error;
     ct_request_entry(fd, IPCTNL_MSG_CT_DELETE, &flow, NULL, NULL);
-    return TRACKED;
+    return 1;
+}
+
+static void say_untried(int error)
+{
+    static const char untried[] = "the conntrack table is empty, and whether any rule makes the kernel track "
+                                  "connections cannot be tried, because";
+    const char *cause = error == -EPERM           ? " (a firewall rule here?)"
+                        : error == -EADDRNOTAVAIL ? " (sockets are bound to a VRF: ip vrf exec?)"
+                                                  : "";
+    if (loopback_is_down())
+        log_warnx("%s loopback is down; type: ip link set lo up", untried);
+    else
+        log_warnx("%s a trial over loopback fails: %s%s", untried, strerror(-error), cause);
 }
 
 /* Conntrack's hooks are there only where some rule uses it, for each family by itself. */
@@ -161,13 +188,11 @@ static void check_tracking(int fd)
 {
     const union endpoint v4 = {.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
     const union endpoint v6 = {.v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT}};
-    enum tracking found_v4 = probe(fd, v4), found_v6 = probe(fd, v6);
-    if (found_v4 == TRACKED || found_v6 == TRACKED)
+    int tracked_v4 = probe(fd, v4), tracked_v6 = probe(fd, v6);
+    if (tracked_v4 > 0 || tracked_v6 > 0)
         return;
-    if (found_v4 == UNKNOWN && found_v6 == UNKNOWN)
-        log_warnx(
-            "the conntrack table is empty, and whether any rule makes the kernel track connections cannot be "
-            "tried, because loopback is down; type: ip link set lo up");
+    if (tracked_v4 < 0 && tracked_v6 < 0)
+        say_untried(tracked_v4);
     else
         log_warnx(
             "no rule here makes the kernel track connections, so there is nothing to report; any rule with "

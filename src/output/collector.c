@@ -64,6 +64,7 @@ struct collector {
     unsigned troubles; /* 1 << enum trouble: there now */
     unsigned told;     /* those that were logged */
     uint64_t told_ns[TROUBLES];
+    int told_error[TROUBLES];
     struct sockaddr_storage addresses[RESOLVER_ADDRESSES_MAX];
     size_t address_count; /* 0 = not resolved yet */
     size_t address;       /* the one in use */
@@ -79,16 +80,20 @@ struct collector {
     struct parcel parcels[DATAGRAM_BATCH_MAX];
 };
 
-/* Whether a trouble that is there now is to be told. One that comes and goes is told once in a while. */
-static bool begins(struct collector *collector, enum trouble trouble)
+/*
+ * Whether a trouble that is there now is to be told, with its errno or 0. One that comes and goes, or whose
+ * cause changes, is told once in a while.
+ */
+static bool begins(struct collector *collector, enum trouble trouble, int error)
 {
-    if (collector->troubles & (1U << trouble))
+    if ((collector->troubles & (1U << trouble)) != 0 && collector->told_error[trouble] == error)
         return false;
     collector->troubles |= 1U << trouble;
     uint64_t now_ns = collector->common->now_ns;
     if (collector->told_ns[trouble] > 0 && now_ns < collector->told_ns[trouble] + TELL_AGAIN_NS)
         return false;
     collector->told_ns[trouble] = now_ns;
+    collector->told_error[trouble] = error;
     collector->told |= 1U << trouble;
     return true;
 }
@@ -139,7 +144,7 @@ static void resolved(void *context, const struct sockaddr_storage *addresses, si
     if (count == 0) {
         collector->look_up_ns = collector->common->now_ns + LOOK_UP_RETRY_NS;
         collector->stats.lookups_failed++;
-        if (begins(collector, TROUBLE_NAME))
+        if (begins(collector, TROUBLE_NAME, 0))
             log_warnx("collector %s: the name does not resolve, trying again every 5 seconds: %s",
                       collector->name, why);
         return;
@@ -174,9 +179,9 @@ static void leave_address(struct collector *collector, uint64_t retry_ns)
 
 static void cannot_send(struct collector *collector, int error)
 {
-    errno = error;
-    if (begins(collector, TROUBLE_SEND))
-        log_warn("collector %s: cannot send, trying again every second", collector->name);
+    if (begins(collector, TROUBLE_SEND, error))
+        log_warnx("collector %s: cannot send, trying again every second: %s%s", collector->name,
+                  strerror(error), udp_socket_hint(error));
 }
 
 /* A socket that sends as a first one would now, beside the one that there is. fd or -errno. */
@@ -393,9 +398,9 @@ static void take_icmp_errors(struct collector *collector, unsigned count, int er
     collector->suspect = 0;
     collector->progress.templates_wanted = true;
     collector->progress.held = true;
-    errno = error;
-    if (begins(collector, TROUBLE_ICMP))
-        log_warn("collector %s: ICMP errors come back (is it running?), sending on", collector->name);
+    if (begins(collector, TROUBLE_ICMP, error))
+        log_warnx("collector %s: ICMP errors come back, sending on: %s", collector->name,
+                  udp_socket_icmp_cause(error));
     if (collector->address_count > 1 && error != EMSGSIZE) /* that one tells the path's MTU */
         leave_address(collector, collector->connected_ns + RETRY_NS);
 }
@@ -547,7 +552,7 @@ void collector_trim(struct collector *collector)
 {
     if (!is_too_far_behind(collector))
         return;
-    if (begins(collector, TROUBLE_QUEUE))
+    if (begins(collector, TROUBLE_QUEUE, 0))
         log_warnx("collector %s: more than %" PRIu32 " records wait (--queue), dropping the oldest",
                   collector->name, collector->common->options->queue);
     while (is_too_far_behind(collector))

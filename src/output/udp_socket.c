@@ -174,3 +174,44 @@ unsigned udp_socket_take_errors(int fd, int *error)
     }
     return count;
 }
+
+const char *udp_socket_hint(int error)
+{
+    switch (error) {
+    case EACCES:
+        return " (a broadcast address, or a route that prohibits it)";
+    case EPERM:
+        return " (a firewall rule here drops it)";
+    case ENODEV:
+        return " (the interface behind the % is not there)";
+    case EADDRNOTAVAIL:
+        return " (the local address is not there, or it belongs to a VRF: see ip vrf exec)";
+    case EINVAL:
+        return " (no route leads to it from the local address)";
+    case EMSGSIZE:
+        return " (give a smaller --max-datagram)";
+    case EMFILE:
+        return " (raise ulimit -n, or LimitNOFILE= in the unit)";
+    default:
+        return "";
+    }
+}
+
+const char *udp_socket_icmp_cause(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+        return "nothing listens on its port, is it running?";
+    case EMSGSIZE:
+        return "datagrams are longer than the way to it takes, and go in fragments from now on; a smaller "
+               "--max-datagram avoids that";
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+        return "no way leads to it, or a firewall refuses";
+    case EACCES:
+        return "a firewall refuses";
+    default:
+        return strerror(error);
+    }
+}

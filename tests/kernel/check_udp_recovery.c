@@ -9,7 +9,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 
+#include "bound_sockets.h"
 #include "udp_rig.h"
 
 enum { PORT = 2055, DNS_PORT = 53 };
@@ -155,6 +157,7 @@ START_TEST(a_small_path_mtu_is_learnt)
                    "sysctl -qw net.ipv6.conf.all.forwarding=1");
     run_in(end_ns, "ip addr add fd10::2/64 dev end nodad && ip route add default via fd10::1");
     run_in(near_ns, "ip route add default via fd09::2");
+    int log = rig_capture_log();
     receiver = receiver_in(end_ns, "fd10::2", PORT);
     rig_add_collector("fd10::2", PORT);
     rig_open();
@@ -173,6 +176,8 @@ START_TEST(a_small_path_mtu_is_learnt)
     while (datagram.templates || datagram.number < next);
     ck_assert_uint_gt(rig_collector(0)->unreachable, 0);
     ck_assert_uint_eq(rig_collector(0)->reconnects, 0);
+    rig_expect_log(log, "datagrams are longer than the way to it takes");
+    ck_assert_ptr_null(strstr(rig_log(log), "is it running?"));
 }
 END_TEST
 
@@ -332,6 +337,23 @@ START_TEST(an_address_of_another_table_is_used)
 }
 END_TEST
 
+/* As under "ip vrf exec": the binding that sockets get when they are made decides the way, also later. */
+START_TEST(a_binding_to_an_interface_stays)
+{
+    link_namespaces(near_ns, "near2", far_ns, "far2");
+    run_in(near_ns, "ip addr add 10.8.0.1/24 dev near2 && ip route add 10.9.0.2/32 via 10.8.0.2");
+    run_in(far_ns, "ip addr add 10.8.0.2/24 dev far2");
+    bound_sockets_begin("near");
+    struct rig_datagram first = open_to("10.9.0.2");
+    ck_assert(is_address(&first.from, "10.9.0.1"));
+    run_in(near_ns, "ip addr del 10.9.0.1/24 dev near && ip addr add 10.9.0.7/24 dev near");
+    rig_queue(20);
+    rig_run_after(NS_PER_S);
+    struct rig_datagram datagram = rig_expect(receiver);
+    ck_assert(datagram.templates && is_address(&datagram.from, "10.9.0.7"));
+}
+END_TEST
+
 /* The address goes and the route stays: over IPv6 sends would go on from what is not the machine's any more.
  */
 START_TEST(a_lost_source_address_is_noticed_beside_its_route)
@@ -466,6 +488,54 @@ START_TEST(a_local_firewall_is_waited_for)
     rig_queue(20);
     rig_run();
     rig_expect_data(receiver, 7, 5);
+}
+END_TEST
+
+START_TEST(a_broadcast_address_is_told)
+{
+    int log = rig_capture_log();
+    rig_add_collector("10.9.0.255", PORT);
+    rig_open();
+    rig_run();
+    rig_expect_log(log, "a broadcast address");
+}
+END_TEST
+
+START_TEST(a_lack_of_descriptors_is_told)
+{
+    int log = rig_capture_log();
+    receiver = receiver_in(far_ns, "10.9.0.2", PORT);
+    rig_add_collector("10.9.0.2", PORT);
+    rig_open();
+    struct rlimit before;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {.rlim_cur = 1, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    rig_run();
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    rig_expect_log(log, "Too many open files (raise ulimit -n");
+    rig_run_after(NS_PER_S);
+    rig_expect_templates(receiver, 0);
+}
+END_TEST
+
+/* A trouble goes over into another one: the second cause is told too, a minute after the first. */
+START_TEST(a_cause_that_changes_is_told)
+{
+    run_in(near_ns, "ip route del 10.9.0.0/24 dev near");
+    int log = rig_capture_log();
+    rig_add_collector("10.9.0.2", PORT);
+    rig_open();
+    rig_run();
+    rig_expect_log(log, "Network is unreachable");
+    run_in(near_ns, "ip route add prohibit 10.9.0.2");
+    rig_run_after(NS_PER_S);
+    ck_assert_ptr_null(strstr(rig_log(log), "prohibits"));
+    rig_run_after(60 * NS_PER_S);
+    rig_expect_log(log, "a route that prohibits it");
+    size_t octets = strlen(rig_log(log));
+    rig_run_after(60 * NS_PER_S);
+    ck_assert_uint_eq(strlen(rig_log(log)), octets);
 }
 END_TEST
 
@@ -799,12 +869,16 @@ int main(void)
     tcase_add_test(tests, what_works_is_kept);
     tcase_add_test(tests, one_of_two_uplinks_is_kept);
     tcase_add_test(tests, an_address_of_another_table_is_used);
+    tcase_add_test(tests, a_binding_to_an_interface_stays);
     tcase_add_test(tests, a_lost_source_address_is_noticed_beside_its_route);
     tcase_add_loop_test(tests, a_lost_local_address_is_waited_for, 0, 4);
     tcase_add_test(tests, a_source_address_that_comes_later_is_waited_for);
     tcase_add_loop_test(tests, an_interface_that_comes_later_is_waited_for, 0, 2);
     tcase_add_test(tests, a_link_that_is_down_is_waited_for);
     tcase_add_test(tests, a_local_firewall_is_waited_for);
+    tcase_add_test(tests, a_broadcast_address_is_told);
+    tcase_add_test(tests, a_lack_of_descriptors_is_told);
+    tcase_add_test(tests, a_cause_that_changes_is_told);
     tcase_add_test(tests, a_host_that_comes_up_gets_templates);
     tcase_add_loop_test(tests, icmp_errors_without_room_hold_nothing_up, 0, REJECTIONS);
     tcase_add_test(tests, a_slow_link_blocks_only_its_collector);

@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 
+#include "bound_sockets.h"
 #include "ctflow9/ct_guard.h"
 #include "unit/ct_lab.h"
 
@@ -159,6 +160,53 @@ START_TEST(says_that_it_cannot_try_without_loopback)
 }
 END_TEST
 
+/* From here on, socket() of that family fails so. */
+static void refuse_sockets(uint32_t family, uint32_t error)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, family, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+/* Loopback is up: something else is the cause. */
+START_TEST(says_what_else_keeps_it_from_trying)
+{
+    lab_enter();
+    refuse_sockets(AF_INET, EMFILE);
+    refuse_sockets(AF_INET6, EMFILE);
+    const char *text = check(true, 0);
+    expect(text, 1, "cannot be tried");
+    expect(text, 1, "Too many open files");
+    ck_assert_ptr_null(strstr(text, "loopback is down"));
+}
+END_TEST
+
+START_TEST(says_that_a_firewall_keeps_it_from_trying)
+{
+    lab_enter();
+    lab_command("nft 'add table inet wall; add chain inet wall out "
+                "{ type filter hook output priority -500; policy drop; }'");
+    expect(check(true, 0), 1, "Operation not permitted");
+}
+END_TEST
+
+/* As under "ip vrf exec". */
+START_TEST(tries_loopback_whatever_sockets_are_bound_to)
+{
+    lab_enter();
+    lab_command("ip link add bound type veth peer name other");
+    bound_sockets_begin("bound");
+    expect(check(true, 0), 1, "no rule here makes the kernel track connections");
+}
+END_TEST
+
 START_TEST(says_how_to_get_the_capability)
 {
     lab_enter();
@@ -170,25 +218,10 @@ START_TEST(says_how_to_get_the_capability)
 }
 END_TEST
 
-/* From here on, socket(AF_NETLINK, …, NETLINK_NETFILTER) fails as in a kernel without nfnetlink. */
-static void take_nfnetlink_away(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPROTONOSUPPORT),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
-    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
-
 START_TEST(says_that_the_kernel_has_no_conntrack)
 {
     lab_enter();
-    take_nfnetlink_away();
+    refuse_sockets(AF_NETLINK, EPROTONOSUPPORT); /* as in a kernel without nfnetlink */
     expect(check(false, -ENOTSUP), 1, "modprobe nf_conntrack_netlink");
 }
 END_TEST
@@ -206,6 +239,9 @@ int main(void)
     tcase_add_loop_test(tcase, finds_tracking_of_one_family_alone, 0, 2);
     tcase_add_test(tcase, does_not_try_a_table_that_is_in_use);
     tcase_add_test(tcase, says_that_it_cannot_try_without_loopback);
+    tcase_add_test(tcase, says_what_else_keeps_it_from_trying);
+    tcase_add_test(tcase, says_that_a_firewall_keeps_it_from_trying);
+    tcase_add_test(tcase, tries_loopback_whatever_sockets_are_bound_to);
     tcase_add_test(tcase, says_how_to_get_the_capability);
     tcase_add_test(tcase, says_that_the_kernel_has_no_conntrack);
     Suite *suite = suite_create("ct_setup");
