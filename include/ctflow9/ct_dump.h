@@ -45,8 +45,9 @@ void ct_dump_stop(struct ct_dump *dump);
 
 /*
  * Before that, any thread: one more dump, as soon as a present one has ended, that hands on every connection
- * however young it is (LAST_DUMP_BEGIN instead of DUMP_BEGIN). It asks no questions. When the workers have
- * taken all of it, it is over, and the first worker is woken.
+ * however young it is (LAST_DUMP_BEGIN instead of DUMP_BEGIN). When it does not show everything it begins
+ * again, a few times. Nobody takes the questions behind it. When the workers have taken all of it, it is
+ * over, and the first worker is woken.
  */
 void ct_dump_finish(struct ct_dump *dump);
 bool ct_dump_is_over(const struct ct_dump *dump);

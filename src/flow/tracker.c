@@ -31,6 +31,7 @@ struct tracker {
     uint64_t row_age_ns;     /* what a connection must have lived for it to have a row */
     bool dump_open;          /* its rows are still coming */
     bool adopted;            /* a complete dump has shown what there was before us */
+    bool last_again;         /* it is the last one, and had begun before */
     bool adopt_overflow;     /* but some of it found no room */
     bool looking;            /* entries are to be looked at since the dump ended */
     bool complete;           /* and what it did not show is missing */
@@ -329,10 +330,10 @@ static struct tracked *add(struct tracker *tracker, const struct flow *row, uint
 }
 
 /* A row of the last dump for which there is no place. What a run before may have reported is left for the
- * end of the connection. */
+ * end of the connection, and what may have passed through already does not do so again. */
 static void pass_through(struct tracker *tracker, const struct flow *row)
 {
-    if (may_be_older(tracker, row) && !tracker->config.adopt_full)
+    if (tracker->last_again || (may_be_older(tracker, row) && !tracker->config.adopt_full))
         return;
     struct flow whole = *row;
     whole.end_reason = FLOW_END_ACTIVE_TIMEOUT;
@@ -403,6 +404,7 @@ void tracker_note(struct tracker *tracker, const struct flow_note *note)
 {
     switch ((enum flow_note_kind)note->kind) {
     case FLOW_NOTE_LAST_DUMP_BEGIN:
+        tracker->last_again = is_last_dump(tracker);
         tracker->row_age_ns = 0;
         /* fall through */
     case FLOW_NOTE_DUMP_BEGIN:

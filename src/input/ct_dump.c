@@ -29,7 +29,8 @@ enum {
     PLACES = 4 * ASKED_MAX,
     LISTS_MIN = 2,
     LISTS_MAX = 4,
-    IN_ONE_GO = 8 /* dying connections that the kernel tells of in a single datagram for certain */
+    LAST_TRIES = 3, /* to finish the last dump */
+    IN_ONE_GO = 8   /* dying connections that the kernel tells of in a single datagram for certain */
 };
 
 struct ct_dump {
@@ -217,7 +218,8 @@ static void see_failure(struct ct_dump *dump, int error)
     dump->failing = error != 0;
 }
 
-static void run_dump(struct ct_dump *dump, bool is_last)
+/* Returns whether it has shown everything. */
+static bool run_dump(struct ct_dump *dump, bool is_last)
 {
     dump->number++;
     dump->age_ns = is_last ? 0 : dump->config.active_timeout_ns;
@@ -229,7 +231,9 @@ static void run_dump(struct ct_dump *dump, bool is_last)
     if (error)
         read_out(dump->fd);
     see_failure(dump, error);
-    tell_all(dump, error || dump->broken ? FLOW_NOTE_DUMP_BROKEN : FLOW_NOTE_DUMP_END);
+    bool complete = !error && !dump->broken;
+    tell_all(dump, complete ? FLOW_NOTE_DUMP_END : FLOW_NOTE_DUMP_BROKEN);
+    return complete;
 }
 
 /* The entry that the kernel has for a tuple. */
@@ -330,7 +334,7 @@ static void take_question(struct ct_dump *dump, const struct flow *flow)
 }
 
 /* Until the worker has said that it has no more. */
-static void take_questions(struct ct_dump *dump, struct flow_ring *questions)
+static void take_questions_of(struct ct_dump *dump, struct flow_ring *questions)
 {
     bool ended = false;
     while (!ended && !is_stopping(dump)) {
@@ -346,6 +350,28 @@ static void take_questions(struct ct_dump *dump, struct flow_ring *questions)
     }
 }
 
+static void take_questions(struct ct_dump *dump)
+{
+    for (unsigned i = 0; i < dump->config.workers; i++)
+        take_questions_of(dump, dump->config.worker[i].questions);
+    answer_asked(dump);
+}
+
+/* There is none after it that would show what it did not. */
+static void run_last_dump(struct ct_dump *dump)
+{
+    bool complete = run_dump(dump, true);
+    for (int tries = 1; !complete && tries < LAST_TRIES && !is_stopping(dump); tries++) {
+        take_questions(dump);
+        complete = run_dump(dump, true);
+    }
+    if (!complete && !is_stopping(dump))
+        log_warnx(
+            "the last look at the conntrack table was not finished: what some connections that last have "
+            "carried since the one before is not reported");
+    wait_for_all(dump);
+}
+
 static void *run(void *context)
 {
     struct ct_dump *dump = context;
@@ -353,15 +379,12 @@ static void *run(void *context)
     while (!is_stopping(dump) && !is_finishing(dump)) {
         uint64_t before_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID);
         run_dump(dump, false);
-        for (unsigned i = 0; i < dump->config.workers; i++)
-            take_questions(dump, dump->config.worker[i].questions);
-        answer_asked(dump);
+        take_questions(dump);
         rest(dump, instant_read_clock(CLOCK_THREAD_CPUTIME_ID) - before_ns);
     }
     if (is_stopping(dump))
         return NULL;
-    run_dump(dump, true);
-    wait_for_all(dump);
+    run_last_dump(dump);
     /* Pairs with the acquire in ct_dump_is_over(). */
     atomic_store_explicit(&dump->over, true, memory_order_release);
     wake_worker(dump, 0);

@@ -21,6 +21,15 @@ static const struct {
     {COUNTER(uncounted),
      "a flowtable does not count the packets of its connections: they are missing from what "
      "is reported; add 'counter' to the flowtable in the nftables rules"},
+    {COUNTER(malformed),
+     "the kernel sends events that ctflow9 does not understand: their connections are not "
+     "reported; a newer ctflow9 may"},
+    {COUNTER(truncated),
+     "the kernel sends events that are too long: their connections are not reported; a newer "
+     "ctflow9 may take them"},
+    {COUNTER(aggregates_early),
+     "aggregates leave before their time, because there are too many; use fewer keys, "
+     "a shorter --aggregate-interval or a larger --table-size"},
 };
 #undef COUNTER
 

@@ -368,6 +368,10 @@ START_TEST(what_has_no_place_in_the_end_passes_through_whole)
     expect(2, 20, 0, 110, FLOW_END_ACTIVE_TIMEOUT);
     row(flow_of(3, -5, 30)); /* a run before may have reported some of it */
     ck_assert_uint_eq(stats.table_full, 3);
+    end(FLOW_NOTE_DUMP_BROKEN);
+    begin_last(111);
+    row(flow_of(1, -5, 101));
+    row(flow_of(2, 0, 21)); /* passed through already */
     note(FLOW_NOTE_DUMP_END, &(struct flow){0});
     while (tracker_finish(tracker, 1))
         continue;
