@@ -67,7 +67,7 @@ int main(int argc, char **argv)
         error =
             explain(open_workers_in_netns(&workers, &options), "set up the reading of connection tracking");
     if (!error && privileges_drop() != 0)
-        log_debug("CAP_BPF was not given up");
+        log_debug("CAP_BPF and CAP_PERFMON were not given up");
     if (!error)
         error = explain(exporter_open(&exporter, &options, &stats, instant_now()), "set up the export");
     if (!error)

@@ -3,11 +3,18 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The C library has no functions for these two. */
-enum { WORDS = _LINUX_CAPABILITY_U32S_3, CAPABILITY_BPF = 39, WORD_BITS = 32 };
+/* The C library has no functions for these two system calls, and older headers lack the later names. */
+enum { WORDS = _LINUX_CAPABILITY_U32S_3, WORD_BITS = 32 };
+enum { CAPABILITY_PERFMON = 38, CAPABILITY_BPF = 39 };
+
+static const unsigned given_up[] = {CAPABILITY_BPF, CAPABILITY_PERFMON};
+enum { GIVEN_UP = sizeof(given_up) / sizeof(given_up[0]) };
 
 int privileges_drop(void)
 {
@@ -15,12 +22,16 @@ int privileges_drop(void)
     struct __user_cap_data_struct words[WORDS];
     if (syscall(SYS_capget, &header, words) != 0)
         return -errno;
-    struct __user_cap_data_struct *word = &words[CAPABILITY_BPF / WORD_BITS];
-    const unsigned bit = 1U << CAPABILITY_BPF % WORD_BITS;
-    if ((word->permitted & bit) == 0)
-        return 0;
-    word->permitted &= ~bit;
-    word->effective &= ~bit;
-    word->inheritable &= ~bit; /* and with it what is ambient */
-    return syscall(SYS_capset, &header, words) == 0 ? 0 : -errno;
+    for (size_t i = 0; i < GIVEN_UP; i++) {
+        struct __user_cap_data_struct *word = &words[given_up[i] / WORD_BITS];
+        const uint32_t others = ~(UINT32_C(1) << given_up[i] % WORD_BITS);
+        prctl(PR_CAPBSET_DROP, given_up[i], 0, 0, 0); /* not without CAP_SETPCAP: see no_new_privs */
+        word->permitted &= others;
+        word->effective &= others;
+        word->inheritable &= others; /* and with it what is ambient */
+    }
+    if (syscall(SYS_capset, &header, words) != 0)
+        return -errno;
+    /* No program that is ever executed gets more than we have, be it root's or setuid. */
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : -errno;
 }

@@ -128,6 +128,25 @@ static inline void lab_drop_capabilities(void)
     ck_assert_int_eq(syscall(SYS_capset, &header, none), 0);
 }
 
+/* Gives up one of them. */
+static inline void lab_drop_capability(unsigned capability)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct words[2];
+    ck_assert_int_eq(syscall(SYS_capget, &header, words), 0);
+    words[capability / 32].permitted &= ~(1U << capability % 32);
+    words[capability / 32].effective &= ~(1U << capability % 32);
+    ck_assert_int_eq(syscall(SYS_capset, &header, words), 0);
+}
+
+/* From here on a BPF ring takes what programs send, so that tests can fill it: CAP_SYS_ADMIN stands for
+ * CAP_PERFMON (38). */
+static inline void lab_trust_programs(void)
+{
+    lab_drop_capability(38);
+    lab_drop_capability(CAP_SYS_ADMIN);
+}
+
 /* From here on that system call fails so, as under a seccomp filter or a sysctl. */
 static inline void lab_refuse(long number, int error)
 {
