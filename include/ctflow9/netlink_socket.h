@@ -19,10 +19,9 @@ int netlink_socket_open(void);
 
 /*
  * Connects the socket to the kernel: what a program sends to its port is refused from now on, with
- * ECONNREFUSED (netlink_getsockbyportid() in net/netlink/af_netlink.c). So a message need not be asked where
- * it came from, which costs 55 ns for each with recvmmsg, a tenth of reading it. What is left is a program
- * that multicasts to the group: that takes CAP_NET_ADMIN in the network namespace, and whoever has that can
- * make and end real connections as well. 0 or -errno.
+ * ECONNREFUSED (netlink_getsockbyportid() in net/netlink/af_netlink.c), so that nobody can fill the buffer.
+ * What is left is a program with CAP_NET_ADMIN in the network namespace, which may multicast to the group:
+ * the message's source address tells. 0 or -errno.
  */
 int netlink_socket_connect(int fd);
 

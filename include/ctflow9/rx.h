@@ -28,7 +28,8 @@ enum rx_kind { RX_AUTO, RX_BPF, RX_URING, RX_RECVMMSG };
 struct rx_message {
     const void *data; /* aligned for struct nlmsghdr; valid until the next rx_receive() */
     uint32_t octets;
-    bool truncated; /* the datagram was longer than the buffer */
+    bool truncated;    /* the datagram was longer than the buffer */
+    bool from_program; /* not the kernel sent it, see rx_tells_programs() */
 };
 
 /*
@@ -59,6 +60,12 @@ int rx_receive(struct rx *rx, unsigned limit, const struct rx_message **messages
 /* The last rx_receive() stopped in front of a message that the kernel was still writing: more waits behind.
  */
 bool rx_is_pending(const struct rx *rx);
+
+/*
+ * Whether from_program is known of every message. Not with RX_BPF without CAP_PERFMON, or where the kernel is
+ * locked down: of what comes through the ring nothing then tells who sent it.
+ */
+bool rx_tells_programs(const struct rx *rx);
 
 /* What becomes readable when something waits, and is so until it was taken, except for what a limit left. */
 void rx_wants(const struct rx *rx, struct poll_set *set);

@@ -17,6 +17,7 @@ struct rx {
     int fd;          /* the socket */
     int ring_fd;     /* what else becomes readable when something is there; -1 = nothing */
     bool is_pending; /* see rx_is_pending() */
+    bool tells_programs;
 };
 
 extern const struct rx_backend rx_bpf; /* always attaches a filter: that is what fills its ring */

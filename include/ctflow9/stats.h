@@ -17,6 +17,7 @@ struct stats {
     _Atomic uint64_t malformed; /* events that could not be decoded */
     _Atomic uint64_t truncated; /* messages longer than the buffer they are received into */
     _Atomic uint64_t ignored;   /* messages of another type than DESTROY */
+    _Atomic uint64_t foreign;   /* messages that a program sent, not the kernel */
     _Atomic uint64_t deferred; /* events that did not fit into the receive buffer and that the kernel keeps to
                           send again */
     _Atomic uint64_t guard_releases; /* times that reliable delivery was let go of because the conntrack table

@@ -33,7 +33,13 @@ enum end { HOLD_BACK = 1, PASS = 3 };
 static const int record_octets[] = {248, 312, BPF_FILTER_OCTETS_MAX};
 
 /* The helpers' numbers are fixed for ever; older headers lack the later ones. */
-enum { SKB_LOAD_BYTES = 26, RINGBUF_RESERVE = 131, RINGBUF_SUBMIT = 132, RINGBUF_DISCARD = 133 };
+enum {
+    SKB_LOAD_BYTES = 26,
+    PROBE_READ_KERNEL = 113,
+    RINGBUF_RESERVE = 131,
+    RINGBUF_SUBMIT = 132,
+    RINGBUF_DISCARD = 133
+};
 
 static long bpf(int command, union bpf_attr *attributes)
 {
@@ -164,6 +170,29 @@ static void filter_message(struct program *program, const struct netlink_filter 
     }
 }
 
+/* Loads octets of the kernel's struct sk_buff, from offset on, to that place on the stack. */
+static void read_notes(struct program *program, int to, int octets, int offset)
+{
+    copy(program, BPF_REG_1, BPF_REG_10);
+    compute(program, BPF_ALU64 | BPF_ADD, BPF_REG_1, to);
+    set(program, BPF_REG_2, octets);
+    copy(program, BPF_REG_3, BPF_REG_6);
+    compute(program, BPF_ALU64 | BPF_ADD, BPF_REG_3, offset);
+    call(program, PROBE_READ_KERNEL);
+}
+
+/* What was not sent by the kernel goes into the socket, where its source is told. */
+static void pass_programs(struct program *program, int source)
+{
+    enum { SOURCE = -8 };
+
+    if (source == BPF_FILTER_NO_SOURCE)
+        return;
+    read_notes(program, SOURCE, sizeof(uint32_t), source);
+    load(program, BPF_W, BPF_REG_1, BPF_REG_10, SOURCE);
+    jump_if(program, BPF_JMP | BPF_JNE, BPF_REG_1, 0, PASS);
+}
+
 /* Ends the program, unless the message is too long for a record of that size. */
 static void take_message(struct program *program, int ring_fd, int octets)
 {
@@ -203,10 +232,12 @@ static void take_message(struct program *program, int ring_fd, int octets)
     land_here(program, too_long);
 }
 
-static void write_program(struct program *program, int ring_fd, const struct netlink_filter *filter)
+static void write_program(struct program *program, int ring_fd, const struct netlink_filter *filter,
+                          int source)
 {
     begin(program);
     filter_message(program, filter);
+    pass_programs(program, source);
     load(program, BPF_W, BPF_REG_7, BPF_REG_6, offsetof(struct __sk_buff, len));
     jump_if(program, BPF_JMP | BPF_JLT, BPF_REG_7, NLMSG_HDRLEN, PASS);
     for (size_t i = 0; i < sizeof(record_octets) / sizeof(record_octets[0]); i++)
@@ -224,15 +255,14 @@ int bpf_filter_create_ring(uint32_t octets)
     return fd < 0 ? -errno : (int)fd;
 }
 
-int bpf_filter_attach(int socket_fd, int ring_fd, const struct netlink_filter *filter)
+/* 0 or -errno. */
+static int attach(int socket_fd, const struct program *program)
 {
-    struct program program = {.length = 0};
     union bpf_attr attributes;
-    write_program(&program, ring_fd, filter);
     memset(&attributes, 0, sizeof(attributes));
     attributes.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
-    attributes.insns = (uintptr_t)program.code;
-    attributes.insn_cnt = (uint32_t)program.length;
+    attributes.insns = (uintptr_t)program->code;
+    attributes.insn_cnt = (uint32_t)program->length;
     attributes.license = (uintptr_t) "GPL";
     int fd = (int)bpf(BPF_PROG_LOAD, &attributes);
     if (fd < 0)
@@ -240,4 +270,67 @@ int bpf_filter_attach(int socket_fd, int ring_fd, const struct netlink_filter *f
     int error = setsockopt(socket_fd, SOL_SOCKET, SO_ATTACH_BPF, &fd, sizeof(fd)) == 0 ? 0 : -errno;
     close(fd); /* the socket holds it */
     return error;
+}
+
+int bpf_filter_attach(int socket_fd, int ring_fd, const struct netlink_filter *filter, int source)
+{
+    struct program program = {.length = 0};
+    write_program(&program, ring_fd, filter, source);
+    return attach(socket_fd, &program);
+}
+
+enum { NOTES_OCTETS = 128 }; /* the beginning of struct sk_buff, control block included, and a message */
+
+/* Cuts a message to as many octets as stand in front of the port id in the kernel's notes on it; holds it
+ * back when it is not there. */
+static void write_search(struct program *program, uint32_t port_id)
+{
+    const struct bpf_insn end = {.code = BPF_JMP | BPF_EXIT};
+    copy(program, BPF_REG_6, BPF_REG_1);
+    read_notes(program, -NOTES_OCTETS, NOTES_OCTETS, 0);
+    for (int offset = sizeof(uint32_t); offset < NOTES_OCTETS; offset += (int)sizeof(uint32_t)) {
+        load(program, BPF_W, BPF_REG_1, BPF_REG_10, offset - NOTES_OCTETS);
+        set(program, BPF_REG_0, offset);
+        int other = jump_if(program, BPF_JMP32 | BPF_JNE, BPF_REG_1, (int)port_id, LATER);
+        emit(program, end);
+        land_here(program, other);
+    }
+    set(program, BPF_REG_0, 0);
+    emit(program, end);
+}
+
+/* Sends a message from one socket to the other, and tells how much of it arrives. */
+static int search(int from, int to)
+{
+    static const uint8_t message[NOTES_OCTETS];
+    uint8_t received[NOTES_OCTETS];
+    struct program program = {.length = 0};
+    struct sockaddr_nl source = {0}, target = {0};
+    socklen_t size = sizeof(source);
+    if (getsockname(from, (struct sockaddr *)&source, &size) != 0 ||
+        getsockname(to, (struct sockaddr *)&target, &size) != 0)
+        return -errno;
+    if (source.nl_pid == (uint32_t)getpid())
+        return -EAGAIN;
+    write_search(&program, source.nl_pid);
+    int error = attach(to, &program);
+    if (error)
+        return error;
+    if (sendto(from, message, sizeof(message), 0, (const struct sockaddr *)&target, size) < 0)
+        return -errno;
+    ssize_t octets = recv(to, received, sizeof(received), 0);
+    return octets < 0 ? -errno : (int)octets;
+}
+
+int bpf_filter_find_source(void)
+{
+    int to = netlink_socket_open(); /* the first one gets our process id, which stands there as well */
+    if (to < 0)
+        return to;
+    int from = netlink_socket_open();
+    int found = from < 0 ? from : search(from, to);
+    if (from >= 0)
+        close(from);
+    close(to);
+    return found;
 }

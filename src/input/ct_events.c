@@ -16,6 +16,7 @@
 #include "ctflow9/log.h"
 #include "ctflow9/netlink_socket.h"
 #include "ctflow9/rx.h"
+#include "ctflow9/tell_once.h"
 
 #define LOOK_INTERVAL_NS (100 * NS_PER_MS)
 
@@ -101,6 +102,10 @@ static int hear(struct ct_events *events, const struct ct_events_config *config)
     error = rx_open(&events->rx, events->fd, config->rx, &config->filter);
     if (error)
         return refuse("set up receiving", error);
+    if (!rx_tells_programs(events->rx) && config->filter.share.index == 0)
+        log_info(
+            "what a program with CAP_NET_ADMIN sends is taken for the kernel's events: telling them apart "
+            "in a BPF ring buffer takes CAP_PERFMON, and a kernel that is not locked down");
     error = netlink_socket_join(events->fd, NFNLGRP_CONNTRACK_DESTROY);
     if (error)
         return refuse("hear the kernel's conntrack events", error);
@@ -169,6 +174,10 @@ static void take(struct ct_events *events, const struct rx_message *received, ui
 {
     struct stats *stats = events->stats;
     const struct nlmsghdr *message = received->data;
+    if (received->from_program) {
+        stats_count(&stats->foreign, 1);
+        return;
+    }
     if (received->truncated) {
         stats_count(&stats->truncated, 1);
         return;

@@ -152,6 +152,11 @@ bool rx_is_pending(const struct rx *rx)
     return rx->is_pending;
 }
 
+bool rx_tells_programs(const struct rx *rx)
+{
+    return rx->tells_programs;
+}
+
 void rx_wants(const struct rx *rx, struct poll_set *set)
 {
     poll_set_add(set, rx->fd, POLLIN);

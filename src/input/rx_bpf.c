@@ -114,8 +114,11 @@ static int bpf_open(struct rx **rx, int fd, const struct netlink_filter *filter)
         error = map_ring(opened);
     if (!error)
         error = rx_recvmmsg.open(&opened->socket, fd, NULL);
+    int source = error ? error : bpf_filter_find_source();
+    opened->rx.tells_programs = source > 0;
     if (!error)
-        error = bpf_filter_attach(fd, opened->rx.ring_fd, filter ? filter : &everything);
+        error = bpf_filter_attach(fd, opened->rx.ring_fd, filter ? filter : &everything,
+                                  source > 0 ? source : BPF_FILTER_NO_SOURCE);
     if (error) {
         bpf_close(&opened->rx);
         return error;

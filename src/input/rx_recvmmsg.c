@@ -6,12 +6,13 @@
 
 #include "ctflow9/rx_backend.h"
 
-/* Everything is linked up once. The kernel overwrites what it answers with (msg_len, msg_flags) and leaves
- * the rest, so a call needs no preparation. */
+/* Everything is linked up once. The kernel overwrites what it answers with (msg_len, msg_flags, the source,
+ * whose length is always the same) and leaves the rest, so a call needs no preparation. */
 struct recvmmsg_rx {
     struct rx rx;
     struct mmsghdr headers[RX_BATCH];
     struct iovec vectors[RX_BATCH];
+    struct sockaddr_nl sources[RX_BATCH];
     struct rx_message messages[RX_BATCH];
     _Alignas(struct nlmsghdr) uint8_t buffers[RX_BATCH][RX_MESSAGE_OCTETS];
 };
@@ -24,11 +25,14 @@ static int recvmmsg_open(struct rx **rx, int fd, const struct netlink_filter *fi
     struct recvmmsg_rx *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return -ENOMEM;
-    opened->rx = (struct rx){.backend = &rx_recvmmsg, .fd = fd, .ring_fd = -1};
+    opened->rx = (struct rx){.backend = &rx_recvmmsg, .fd = fd, .ring_fd = -1, .tells_programs = true};
     for (int i = 0; i < RX_BATCH; i++) {
         opened->vectors[i] =
             (struct iovec){.iov_base = opened->buffers[i], .iov_len = sizeof(opened->buffers[i])};
-        opened->headers[i].msg_hdr = (struct msghdr){.msg_iov = &opened->vectors[i], .msg_iovlen = 1};
+        opened->headers[i].msg_hdr = (struct msghdr){.msg_name = &opened->sources[i],
+                                                     .msg_namelen = sizeof(opened->sources[i]),
+                                                     .msg_iov = &opened->vectors[i],
+                                                     .msg_iovlen = 1};
         opened->messages[i].data = opened->buffers[i];
     }
     *rx = &opened->rx;
@@ -49,6 +53,7 @@ static int recvmmsg_receive(struct rx *rx, unsigned limit, const struct rx_messa
     for (int i = 0; i < count; i++) {
         own->messages[i].octets = own->headers[i].msg_len;
         own->messages[i].truncated = (own->headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+        own->messages[i].from_program = own->sources[i].nl_pid != 0;
     }
     *messages = own->messages;
     return count;

@@ -9,6 +9,8 @@
  * reader that drains every millisecond, ns an event: this 525, recvmmsg 589, IORING_SETUP_COOP_TASKRUN 980 to
  * 1,250, neither 1,250. More buffers than a batch (256, 512) and a registered socket gain nothing.
  *
+ * It is recvmsg that goes on: it puts the source in front of each message.
+ *
  * When every buffer is taken the receive ends with ENOBUFS, before it touches the socket: nothing is lost,
  * and the receive begins again with the buffers of the batch that was decoded.
  *
@@ -30,6 +32,17 @@ enum {
     FREE_OCTETS = BUFFERS * sizeof(struct io_uring_buf)
 };
 
+/* A datagram, as the kernel writes it. */
+struct buffer {
+    struct io_uring_recvmsg_out told;
+    struct sockaddr_nl source;
+    uint8_t message[RX_MESSAGE_OCTETS];
+};
+_Static_assert(offsetof(struct buffer, message) ==
+                       sizeof(struct io_uring_recvmsg_out) + sizeof(struct sockaddr_nl) &&
+                   offsetof(struct buffer, message) % _Alignof(struct nlmsghdr) == 0,
+               "the kernel leaves no gaps");
+
 struct uring_rx {
     struct rx rx;
     struct io_uring ring;
@@ -40,14 +53,15 @@ struct uring_rx {
     unsigned count;                 /* messages of the present batch */
     uint16_t taken[RX_BATCH];       /* their buffers */
     struct rx_message messages[RX_BATCH];
-    _Alignas(struct nlmsghdr) uint8_t buffers[BUFFERS][RX_MESSAGE_OCTETS];
+    struct msghdr header; /* what the receive asks for */
+    struct buffer buffers[BUFFERS];
 };
 
 /* The kernel gets the buffers of the last batch back. */
 static void give_back(struct uring_rx *own)
 {
     for (unsigned i = 0; i < own->count; i++)
-        io_uring_buf_ring_add(own->free, own->buffers[own->taken[i]], RX_MESSAGE_OCTETS, own->taken[i],
+        io_uring_buf_ring_add(own->free, &own->buffers[own->taken[i]], sizeof(own->buffers[0]), own->taken[i],
                               io_uring_buf_ring_mask(BUFFERS), (int)i);
     io_uring_buf_ring_advance(own->free, (int)own->count);
     own->count = 0;
@@ -74,7 +88,7 @@ static int map_buffers(struct uring_rx *own)
 static int restrict_ring(struct uring_rx *own)
 {
     struct io_uring_restriction allowed[] = {
-        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_RECV},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_RECVMSG},
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_BUFFER_SELECT},
         {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_SYNC_CANCEL},
     };
@@ -114,7 +128,8 @@ static int uring_open(struct rx **rx, int fd, const struct netlink_filter *filte
     struct uring_rx *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return -ENOMEM;
-    opened->rx = (struct rx){.backend = &rx_uring, .fd = fd, .ring_fd = -1};
+    opened->rx = (struct rx){.backend = &rx_uring, .fd = fd, .ring_fd = -1, .tells_programs = true};
+    opened->header.msg_namelen = sizeof(opened->buffers[0].source);
     int error = io_uring_queue_init_params(1, &opened->ring, &parameters);
     if (error) {
         free(opened);
@@ -136,7 +151,7 @@ static int uring_open(struct rx **rx, int fd, const struct netlink_filter *filte
 static void begin(struct uring_rx *own)
 {
     struct io_uring_sqe *receive = io_uring_get_sqe(&own->ring);
-    io_uring_prep_recv_multishot(receive, own->rx.fd, NULL, 0, MSG_TRUNC);
+    io_uring_prep_recvmsg_multishot(receive, own->rx.fd, &own->header, MSG_TRUNC);
     receive->flags |= IOSQE_BUFFER_SELECT;
     own->armed = true;
 }
@@ -166,11 +181,13 @@ static int work(struct uring_rx *own)
 static void take(struct uring_rx *own, const struct io_uring_cqe *completion)
 {
     uint16_t taken = (uint16_t)(completion->flags >> IORING_CQE_BUFFER_SHIFT);
-    uint32_t octets = (uint32_t)completion->res; /* the datagram's (MSG_TRUNC), in the buffer or not */
+    const struct buffer *buffer = &own->buffers[taken];
+    uint32_t octets = buffer->told.payloadlen; /* the datagram's (MSG_TRUNC), in the buffer or not */
     own->messages[own->count] =
-        (struct rx_message){.data = own->buffers[taken],
+        (struct rx_message){.data = buffer->message,
                             .octets = octets < RX_MESSAGE_OCTETS ? octets : RX_MESSAGE_OCTETS,
-                            .truncated = octets > RX_MESSAGE_OCTETS};
+                            .truncated = octets > RX_MESSAGE_OCTETS,
+                            .from_program = buffer->source.nl_pid != 0};
     own->taken[own->count++] = taken;
 }
 

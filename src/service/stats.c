@@ -19,6 +19,7 @@ static const struct counter counters[] = {
     {COUNTER(malformed)},
     {COUNTER(truncated)},
     {COUNTER(ignored)},
+    {COUNTER(foreign)},
     {COUNTER(deferred)},
     {COUNTER(guard_releases)},
     {COUNTER(repeated)},

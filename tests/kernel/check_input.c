@@ -198,6 +198,35 @@ START_TEST(keeps_other_programs_from_sending)
 }
 END_TEST
 
+/* A program that may multicast to the group sends again what the kernel has sent, octet for octet. */
+START_TEST(believes_the_kernel_alone)
+{
+    enum { TIMES = 10 };
+    const struct sockaddr_nl group = {.nl_family = AF_NETLINK,
+                                      .nl_groups = 1U << (NFNLGRP_CONNTRACK_DESTROY - 1)};
+    _Alignas(struct nlmsghdr) char event[1024];
+    lab_enter();
+    lab_track("");
+    struct ct_events *events = open_events(&reliable);
+    int program = netlink_socket_open();
+    ck_assert_int_eq(netlink_socket_join(program, NFNLGRP_CONNTRACK_DESTROY), 0);
+    lab_make_flows(1);
+    lab_flush();
+    ssize_t octets = recv(program, event, sizeof(event), 0);
+    ck_assert_int_gt(octets, 0);
+    for (int i = 0; i < TIMES; i++)
+        ck_assert_int_eq(
+            sendto(program, event, (size_t)octets, 0, (const struct sockaddr *)&group, sizeof(group)),
+            octets);
+    ck_assert_uint_eq(drain(events), 1 + TIMES);
+    expect_once_each(1);
+    ck_assert_uint_eq(stats.events, 1);
+    ck_assert_uint_eq(stats.foreign, TIMES);
+    close(program);
+    ct_events_close(events);
+}
+END_TEST
+
 /* The flush of so many flows takes a while, and goes on while we read. */
 static pid_t flush_beside(void)
 {
@@ -393,6 +422,7 @@ static TCase *all_tests(const char *name, SFun setup)
     tcase_set_timeout(tcase, 3 * DEADLINE_S);
     tcase_add_test(tcase, hears_of_connections_that_a_program_removes);
     tcase_add_test(tcase, hears_of_connections_that_expire);
+    tcase_add_test(tcase, believes_the_kernel_alone);
     tcase_add_test(tcase, keeps_other_programs_from_sending);
     tcase_add_test(tcase, loses_nothing_to_a_sleeping_reader);
     tcase_add_test(tcase, counts_and_tells_what_it_loses);

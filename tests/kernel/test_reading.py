@@ -118,9 +118,10 @@ class Reading(unittest.TestCase):
             self.assertRegex(process.log(), r"\A[^\n]*CAP_NET_ADMIN[^\n]*\n\Z")
 
     def test_capabilities_of_the_service(self):
-        """CAP_BPF is used at the start, and given up; without it events come another way, which is said."""
+        """What is used at the start only is given up; what is missing is made up for, which is said."""
         net_admin = 1 << 12
-        for capabilities, said in (("net_admin,+bpf", r""),
+        for capabilities, said in (("net_admin,+bpf,+perfmon", r""),
+                                   ("net_admin,+bpf", r"ctflow9: what a program.*CAP_PERFMON.*\n"),
                                    ("net_admin", r"ctflow9: receiving without a BPF ring buffer.*CAP_BPF.*\n")):
             with self.subTest(capabilities=capabilities), Lab() as lab:
                 limits = [f"--{name}=-all,+{capabilities}" for name in ("bounding-set", "inh-caps")]

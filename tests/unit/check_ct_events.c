@@ -51,6 +51,12 @@ bool rx_is_pending(const struct rx *rx)
     return script_pending;
 }
 
+bool rx_tells_programs(const struct rx *rx)
+{
+    ck_assert_ptr_null(rx);
+    return true;
+}
+
 void rx_wants(const struct rx *rx, struct poll_set *set)
 {
     ck_assert_ptr_null(rx);
@@ -248,6 +254,24 @@ START_TEST(counts_what_it_cannot_read)
 }
 END_TEST
 
+START_TEST(believes_the_kernel_alone)
+{
+    const struct event event = {.stop_ns = 1};
+    struct ct_events *events = open_events(true);
+    add_event(&event)->from_program = true;
+    add_event(&event);
+    struct rx_message *odd = add_event(&event); /* and whatever it looks like */
+    odd->from_program = odd->truncated = true;
+    ck_assert_uint_eq(drain(events), 3);
+    ck_assert_uint_eq(stats.foreign, 2);
+    ck_assert_uint_eq(stats.events, 1);
+    ck_assert_uint_eq(stats.truncated, 0);
+    ck_assert_uint_eq(flow_count, 1);
+    ck_assert_uint_eq(ntohs(flows[0].tuple[FLOW_ORIGINAL].src_port), 1);
+    ct_events_close(events);
+}
+END_TEST
+
 START_TEST(sets_the_stamps_that_the_kernel_did_not_tell)
 {
     const struct event told[] = {
@@ -406,6 +430,7 @@ int main(void)
     tcase_add_test(tcase, takes_only_destroy_events);
     tcase_add_test(tcase, tells_whether_it_is_drained);
     tcase_add_test(tcase, counts_what_it_cannot_read);
+    tcase_add_test(tcase, believes_the_kernel_alone);
     tcase_add_test(tcase, sets_the_stamps_that_the_kernel_did_not_tell);
     tcase_add_test(tcase, says_why_each_flow_ended);
     tcase_add_test(tcase, infers_nothing_from_what_the_kernel_never_tells);

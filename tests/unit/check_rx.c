@@ -24,9 +24,8 @@ static uint32_t port_of(int fd)
     return address.nl_pid;
 }
 
-static struct pair open_pair(enum rx_kind kind)
+static struct pair open_pair_here(enum rx_kind kind)
 {
-    lab_enter();
     struct pair pair = {.from = netlink_socket_open(), .to = netlink_socket_open()};
     ck_assert_int_ge(pair.from, 0);
     ck_assert_int_ge(pair.to, 0);
@@ -34,6 +33,13 @@ static struct pair open_pair(enum rx_kind kind)
     ck_assert_int_gt(netlink_socket_set_rcvbuf(pair.to, 1 << 20), 0);
     ck_assert_int_eq(rx_open(&pair.rx, pair.to, kind, &(struct netlink_filter){0}), 0);
     return pair;
+}
+
+static struct pair open_pair(enum rx_kind kind)
+{
+    lab_enter();
+    lab_trust_programs();
+    return open_pair_here(kind);
 }
 
 static void close_pair(struct pair *pair)
@@ -187,6 +193,41 @@ START_TEST(can_be_waited_for)
 }
 END_TEST
 
+/* Messages of a program's and of the kernel's in turn, to the group. */
+START_TEST(tells_programs_from_the_kernel)
+{
+    enum { ROUNDS = 20 };
+    const struct sockaddr_nl group = {.nl_family = AF_NETLINK,
+                                      .nl_groups = 1U << (NFNLGRP_CONNTRACK_DESTROY - 1)};
+    const struct rx_message *messages;
+    unsigned by_programs = 0, by_kernel = 0;
+    char forged[64];
+    lab_enter();
+    lab_track("");
+    struct pair pair = open_pair_here(kinds[_i]);
+    ck_assert(rx_tells_programs(pair.rx));
+    ck_assert_int_eq(netlink_socket_join(pair.to, NFNLGRP_CONNTRACK_DESTROY), 0);
+    const struct nlmsghdr *message = lab_request(forged, IPCTNL_MSG_CT_DELETE, 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        ck_assert_int_gt(
+            sendto(pair.from, message, message->nlmsg_len, 0, (const struct sockaddr *)&group, sizeof(group)),
+            0);
+        lab_make_flows(1);
+        lab_flush();
+    }
+    int count = rx_receive(pair.rx, RX_BATCH, &messages);
+    for (int i = 0; i < count; i++) {
+        bool is_forged = messages[i].octets == message->nlmsg_len;
+        ck_assert_int_eq(messages[i].from_program, is_forged);
+        by_programs += is_forged;
+        by_kernel += !is_forged;
+    }
+    ck_assert_uint_eq(by_programs, ROUNDS);
+    ck_assert_uint_eq(by_kernel, ROUNDS);
+    close_pair(&pair);
+}
+END_TEST
+
 /* Whether the socket of that port id is still there (/proc/net/netlink). */
 static bool is_open(uint32_t port)
 {
@@ -229,8 +270,9 @@ END_TEST
 
 START_TEST(lets_go_of_the_socket)
 {
+    lab_enter();
     for (int i = 0; i < 20; i++) {
-        struct pair pair = open_pair(kinds[_i]);
+        struct pair pair = open_pair_here(kinds[_i]);
         receive_numbered(&pair, RX_BATCH, 0, 0);
         ck_assert(is_open(pair.to_port));
         close_pair(&pair);
@@ -248,6 +290,7 @@ int main(void)
     tcase_add_loop_test(tcase, takes_any_number, 0, rounds);
     tcase_add_loop_test(tcase, tells_what_was_truncated, 0, rounds);
     tcase_add_loop_test(tcase, can_be_waited_for, 0, rounds);
+    tcase_add_loop_test(tcase, tells_programs_from_the_kernel, 0, rounds);
     tcase_add_loop_test(tcase, belongs_to_the_thread_that_receives, 0, rounds);
     tcase_add_loop_test(tcase, lets_go_of_the_socket, 0, rounds);
     tcase_add_loop_test(tcase, says_what_failed, 0, rounds);

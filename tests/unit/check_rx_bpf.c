@@ -69,6 +69,7 @@ static struct hearing hear(uint64_t rcvbuf_octets)
 {
     struct hearing hearing;
     lab_enter();
+    lab_trust_programs();
     hearing.from = netlink_socket_open();
     hearing.to = open_listener(&hearing.rx, rcvbuf_octets, &everything);
     return hearing;
@@ -246,6 +247,46 @@ static void *send_many(void *context)
     return NULL;
 }
 
+/* What a program sends never comes into the ring, so that it cannot fill it either. */
+START_TEST(keeps_programs_out_of_the_ring)
+{
+    const struct rx_message *messages;
+    struct poll_set set;
+    struct rx *rx;
+    lab_enter();
+    lab_track("");
+    int from = netlink_socket_open();
+    int to = open_listener(&rx, 1 << 20, &everything);
+    for (int round = 0; round < 2; round++) { /* by a program, by the kernel */
+        if (round == 0) {
+            multicast_numbered(from, 0, 0);
+        } else {
+            lab_make_flows(1);
+            lab_flush();
+        }
+        poll_set_clear(&set);
+        rx_wants(rx, &set);
+        ck_assert_uint_eq(set.count, 2); /* socket and ring */
+        poll_set_before(&set, 0);
+        ck_assert_int_eq(poll_set_wait(&set, 0), 1);
+        ck_assert_int_eq(set.fds[round].revents, POLLIN);
+        ck_assert_int_eq(rx_receive(rx, RX_BATCH, &messages), 1);
+        ck_assert_int_eq(messages[0].from_program, round == 0);
+    }
+    rx_close(rx);
+    close(to);
+    close(from);
+}
+END_TEST
+
+START_TEST(says_that_it_cannot_tell_programs)
+{
+    struct hearing hearing = hear(1 << 16);
+    ck_assert(!rx_tells_programs(hearing.rx));
+    stop(&hearing);
+}
+END_TEST
+
 /* Octets: a receive buffer that has room for all, and small ones, so that ring and socket are full in turn.
  */
 static const uint64_t rcvbufs[] = {64 << 20, 1 << 16, 1 << 14, 1 << 12};
@@ -378,6 +419,8 @@ int main(void)
     tcase_add_test(tcase, reads_both_in_turn);
     tcase_add_test(tcase, refuses_what_fits_nowhere);
     tcase_add_test(tcase, leaves_odd_messages_to_the_socket);
+    tcase_add_test(tcase, keeps_programs_out_of_the_ring);
+    tcase_add_test(tcase, says_that_it_cannot_tell_programs);
     tcase_add_loop_test(tcase, takes_what_is_sent_from_everywhere_at_once, 0,
                         sizeof(rcvbufs) / sizeof(rcvbufs[0]));
     tcase_add_test(tcase, shares_the_events);

@@ -35,6 +35,7 @@ START_TEST(every_counter_under_its_name)
                                 .malformed = 3,
                                 .truncated = 4,
                                 .ignored = 5,
+                                .foreign = 22,
                                 .deferred = 6,
                                 .guard_releases = 7,
                                 .repeated = 8,
@@ -54,7 +55,7 @@ START_TEST(every_counter_under_its_name)
     stats_log(&stats);
     ck_assert_str_eq(
         written(),
-        "ctflow9: totals: events 1, lost 2, malformed 3, truncated 4, ignored 5, deferred 6, "
+        "ctflow9: totals: events 1, lost 2, malformed 3, truncated 4, ignored 5, foreign 22, deferred 6, "
         "guard_releases 7, repeated 8, adopted 9, table_full 10, gone 11, empty 19, counters_reset 20, "
         "uncounted 21, flows "
         "12, "
