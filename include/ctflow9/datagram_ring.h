@@ -22,7 +22,7 @@ struct datagram {
 
 /* Room for capacity_octets of datagrams, each with its struct datagram, none longer than datagram_max_octets.
  * 0 or -ENOMEM. */
-int datagram_ring_open(struct datagram_ring **ring, size_t capacity_octets, size_t datagram_max_octets);
+int datagram_ring_open(struct datagram_ring **ring, uint64_t capacity_octets, size_t datagram_max_octets);
 void datagram_ring_close(struct datagram_ring *ring); /* NULL is fine */
 
 /* One more datagram fits while everything from oldest on is kept. */

@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "ctflow9/memory.h"
+
 enum { CACHE_LINE_OCTETS = 64 };
 
 /*
@@ -24,7 +26,10 @@ struct flow_ring {
 int flow_ring_open(struct flow_ring **ring, size_t capacity)
 {
     assert(capacity > 0 && (capacity & (capacity - 1)) == 0);
-    size_t octets = sizeof(struct flow_ring) + capacity * sizeof(struct flow_note);
+    size_t octets;
+    if (!memory_octets(&octets, sizeof(struct flow_ring), capacity, sizeof(struct flow_note)) ||
+        octets > SIZE_MAX - CACHE_LINE_OCTETS)
+        return -ENOMEM;
     octets = (octets + CACHE_LINE_OCTETS - 1) / CACHE_LINE_OCTETS * CACHE_LINE_OCTETS;
     struct flow_ring *new = aligned_alloc(CACHE_LINE_OCTETS, octets);
     if (!new)

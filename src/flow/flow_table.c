@@ -4,7 +4,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
+
+#include "ctflow9/memory.h"
 
 enum {
     NONE = 0, /* links are slot + 1, so that untouched memory means none */
@@ -21,32 +22,16 @@ struct flow_table {
     struct tracked *slots;
 };
 
-static void *map(size_t octets)
+static uint64_t bucket_count(const struct flow_table *table)
 {
-    void *memory =
-        mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-static size_t buckets_octets(const struct flow_table *table)
-{
-    return ((size_t)table->bucket_mask + 1) * sizeof(*table->buckets);
-}
-
-static size_t slots_octets(const struct flow_table *table)
-{
-    return (size_t)table->capacity * sizeof(*table->slots);
+    return (uint64_t)table->bucket_mask + 1;
 }
 
 bool flow_table_would_fit(uint64_t capacity)
 {
-    if (capacity > SIZE_MAX / PLACE_OCTETS)
-        return false;
-    size_t octets = (size_t)capacity * PLACE_OCTETS;
-    void *memory = map(octets);
-    if (memory)
-        munmap(memory, octets);
-    return memory != NULL;
+    void *slab = memory_map(capacity, PLACE_OCTETS, MEMORY_WHEN_TOUCHED);
+    memory_unmap(slab, capacity, PLACE_OCTETS);
+    return slab != NULL;
 }
 
 int flow_table_open(struct flow_table **table, uint32_t capacity)
@@ -55,10 +40,10 @@ int flow_table_open(struct flow_table **table, uint32_t capacity)
     if (!new)
         return -ENOMEM;
     new->capacity = capacity;
-    while (new->bucket_mask + 1 < capacity)
+    while (bucket_count(new) < capacity)
         new->bucket_mask = new->bucket_mask * 2 + 1;
-    new->buckets = map(buckets_octets(new));
-    new->slots = map(slots_octets(new));
+    new->buckets = memory_map(bucket_count(new), sizeof(*new->buckets), MEMORY_WHEN_TOUCHED);
+    new->slots = memory_map(capacity, sizeof(*new->slots), MEMORY_WHEN_TOUCHED);
     if (!new->buckets || !new->slots) {
         flow_table_close(new);
         return -ENOMEM;
@@ -71,10 +56,8 @@ void flow_table_close(struct flow_table *table)
 {
     if (!table)
         return;
-    if (table->buckets)
-        munmap(table->buckets, buckets_octets(table));
-    if (table->slots)
-        munmap(table->slots, slots_octets(table));
+    memory_unmap(table->buckets, bucket_count(table), sizeof(*table->buckets));
+    memory_unmap(table->slots, table->capacity, sizeof(*table->slots));
     free(table);
 }
 

@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+
+#include "ctflow9/memory.h"
 
 enum {
     AHEAD = 16, /* events; four cache lines: by then the memory is there */
@@ -30,35 +31,13 @@ struct line {
  * one.
  */
 struct recent {
-    size_t capacity; /* a power of two */
-    size_t log_end;  /* events ever put into the log */
+    uint64_t capacity; /* a power of two */
+    uint64_t log_end;  /* events ever put into the log */
     struct event *log;
-    size_t late; /* in the younger table */
-    size_t lines;
+    uint64_t late; /* in the younger table */
+    uint64_t lines;
     struct line *younger, *older;
 };
-
-static void *map(size_t octets, int flags)
-{
-    void *memory = mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-static void unmap(void *memory, size_t octets)
-{
-    if (memory)
-        munmap(memory, octets);
-}
-
-static size_t log_octets(const struct recent *recent)
-{
-    return recent->capacity * sizeof(*recent->log);
-}
-
-static size_t table_octets(const struct recent *recent)
-{
-    return recent->lines * sizeof(*recent->younger);
-}
 
 int recent_open(struct recent **recent, uint32_t capacity)
 {
@@ -69,9 +48,9 @@ int recent_open(struct recent **recent, uint32_t capacity)
     while (new->capacity < capacity)
         new->capacity *= 2;
     new->lines = (new->capacity + new->capacity / 2) / MARKS + 1;
-    new->log = map(log_octets(new), MAP_POPULATE);
-    new->younger = map(table_octets(new), MAP_NORESERVE);
-    new->older = map(table_octets(new), MAP_NORESERVE);
+    new->log = memory_map(new->capacity, sizeof(*new->log), MEMORY_AT_ONCE);
+    new->younger = memory_map(new->lines, sizeof(*new->younger), MEMORY_WHEN_TOUCHED);
+    new->older = memory_map(new->lines, sizeof(*new->older), MEMORY_WHEN_TOUCHED);
     if (!new->log || !new->younger || !new->older) {
         recent_close(new);
         return -ENOMEM;
@@ -84,13 +63,13 @@ void recent_close(struct recent *recent)
 {
     if (!recent)
         return;
-    unmap(recent->log, log_octets(recent));
-    unmap(recent->younger, table_octets(recent));
-    unmap(recent->older, table_octets(recent));
+    memory_unmap(recent->log, recent->capacity, sizeof(*recent->log));
+    memory_unmap(recent->younger, recent->lines, sizeof(*recent->younger));
+    memory_unmap(recent->older, recent->lines, sizeof(*recent->older));
     free(recent);
 }
 
-static struct event *at(const struct recent *recent, size_t position)
+static struct event *at(const struct recent *recent, uint64_t position)
 {
     return &recent->log[position & (recent->capacity - 1)];
 }
@@ -103,16 +82,16 @@ static bool is_later_than_all(const struct recent *recent, uint64_t stop_ns)
 /* A repeat is mostly near the end: the search goes back from there, in steps that double. */
 static bool is_in_log(const struct recent *recent, uint64_t stop_ns, uint64_t number)
 {
-    size_t oldest = recent->log_end <= recent->capacity ? 0 : recent->log_end - recent->capacity;
-    size_t low = recent->log_end, high = low; /* behind high, all are later */
+    uint64_t oldest = recent->log_end <= recent->capacity ? 0 : recent->log_end - recent->capacity;
+    uint64_t low = recent->log_end, high = low; /* behind high, all are later */
     if (at(recent, oldest)->stop_ns > stop_ns)
         return false;
-    for (size_t step = 1; low > oldest && at(recent, low - 1)->stop_ns >= stop_ns; step *= 2) {
+    for (uint64_t step = 1; low > oldest && at(recent, low - 1)->stop_ns >= stop_ns; step *= 2) {
         high = low;
         low = low - oldest > step ? low - step : oldest;
     }
     while (low < high) {
-        size_t middle = low + (high - low) / 2;
+        uint64_t middle = low + (high - low) / 2;
         if (at(recent, middle)->stop_ns < stop_ns)
             low = middle + 1;
         else
@@ -144,7 +123,7 @@ static bool is_in_line(const struct line *line, uint64_t mark)
 /* NULL when the mark is there; else the line that has room for it. */
 static struct line *look_for(const struct recent *recent, struct line *table, uint64_t mark)
 {
-    size_t line = (mark >> 32) * recent->lines >> 32;
+    uint64_t line = (mark >> 32) * recent->lines >> 32;
     while (!is_in_line(&table[line], mark)) {
         if (table[line].marks[MARKS - 1] == 0)
             return &table[line];
@@ -166,7 +145,7 @@ static void turn_over(struct recent *recent)
     struct line *younger = recent->older;
     recent->older = recent->younger;
     recent->younger = younger;
-    memset(younger, 0, table_octets(recent));
+    memset(younger, 0, (size_t)recent->lines * sizeof(*younger));
     recent->late = 0;
 }
 

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 
 #include "ctflow9/fields.h"
+#include "ctflow9/memory.h"
 #include "ctflow9/template.h"
 
 enum {
@@ -155,21 +155,9 @@ static int make_keys(struct aggregate *aggregate)
     return 0;
 }
 
-static void *map(size_t octets)
+static uint64_t bucket_count(const struct aggregate *aggregate)
 {
-    void *memory =
-        mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-static size_t buckets_octets(const struct aggregate *aggregate)
-{
-    return ((size_t)aggregate->bucket_mask + 1) * sizeof(*aggregate->buckets);
-}
-
-static size_t entries_octets(const struct aggregate *aggregate)
-{
-    return (size_t)aggregate->config.capacity * sizeof(*aggregate->entries);
+    return (uint64_t)aggregate->bucket_mask + 1;
 }
 
 int aggregate_open(struct aggregate **aggregate, const struct aggregate_config *config, aggregate_sink *sink,
@@ -181,10 +169,10 @@ int aggregate_open(struct aggregate **aggregate, const struct aggregate_config *
     new->config = *config;
     new->sink = sink;
     new->context = context;
-    while (new->bucket_mask + 1 < config->capacity)
+    while (bucket_count(new) < config->capacity)
         new->bucket_mask = new->bucket_mask * 2 + 1;
-    new->buckets = map(buckets_octets(new));
-    new->entries = map(entries_octets(new));
+    new->buckets = memory_map(bucket_count(new), sizeof(*new->buckets), MEMORY_WHEN_TOUCHED);
+    new->entries = memory_map(config->capacity, sizeof(*new->entries), MEMORY_WHEN_TOUCHED);
     int error = new->buckets &&new->entries ? make_keys(new) : -ENOMEM;
     if (error) {
         aggregate_close(new);
@@ -198,10 +186,8 @@ void aggregate_close(struct aggregate *aggregate)
 {
     if (!aggregate)
         return;
-    if (aggregate->buckets)
-        munmap(aggregate->buckets, buckets_octets(aggregate));
-    if (aggregate->entries)
-        munmap(aggregate->entries, entries_octets(aggregate));
+    memory_unmap(aggregate->buckets, bucket_count(aggregate), sizeof(*aggregate->buckets));
+    memory_unmap(aggregate->entries, aggregate->config.capacity, sizeof(*aggregate->entries));
     free(aggregate);
 }
 

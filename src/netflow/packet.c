@@ -11,6 +11,7 @@
 #include "ctflow9/aggregate.h"
 #include "ctflow9/epoch.h"
 #include "ctflow9/fields.h"
+#include "ctflow9/memory.h"
 #include "ctflow9/record.h"
 #include "ctflow9/template.h"
 
@@ -117,7 +118,7 @@ static int open_aggregate(struct packet *packet)
 int packet_open(struct packet **packet, const struct packet_config *config, struct instant now,
                 packet_sink *sink, void *context)
 {
-    struct packet *new = calloc(1, sizeof(*new) + SHAPES_OF_FLOW * (size_t)config->max_datagram);
+    struct packet *new = memory_allocate(sizeof(*new), SHAPES_OF_FLOW, config->max_datagram);
     if (!new)
         return -ENOMEM;
     new->config = *config;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctflow9/memory.h"
+
 /*
  * A position modulo the capacity is an offset into octets. Every datagram lies in one piece: where the
  * longest would not fit before the memory's end, the ring's end skips to the memory's begin.
@@ -23,7 +25,7 @@ static uint64_t entry_octets(uint64_t datagram_octets)
     return (sizeof(struct datagram) + datagram_octets + alignment - 1) / alignment * alignment;
 }
 
-int datagram_ring_open(struct datagram_ring **ring, size_t capacity_octets, size_t datagram_max_octets)
+int datagram_ring_open(struct datagram_ring **ring, uint64_t capacity_octets, size_t datagram_max_octets)
 {
     struct datagram_ring *new = calloc(1, sizeof(*new));
     if (!new)
@@ -31,7 +33,7 @@ int datagram_ring_open(struct datagram_ring **ring, size_t capacity_octets, size
     new->entry_max = entry_octets(datagram_max_octets);
     /* One entry for the datagram that is being put, one for the piece that is skipped. */
     new->capacity = entry_octets(capacity_octets) + 2 * new->entry_max;
-    new->octets = malloc(new->capacity);
+    new->octets = memory_map(new->capacity, sizeof(*new->octets), MEMORY_WHEN_TOUCHED);
     if (!new->octets) {
         free(new);
         return -ENOMEM;
@@ -44,7 +46,7 @@ void datagram_ring_close(struct datagram_ring *ring)
 {
     if (!ring)
         return;
-    free(ring->octets);
+    memory_unmap(ring->octets, ring->capacity, sizeof(*ring->octets));
     free(ring);
 }
 

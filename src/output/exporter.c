@@ -2,6 +2,7 @@
 #include "ctflow9/exporter.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,9 @@ static int open_collectors(struct exporter *exporter, const struct options *opti
             (uint16_t)(options->active_timeout_s < UINT16_MAX ? options->active_timeout_s : UINT16_MAX),
         .stats = exporter->stats};
     int error = packet_open(&exporter->packet, &config, exporter->now, to_collectors, exporter);
+    if (error == -ENOMEM)
+        log_error("no memory for a table of %" PRIu32 " aggregates, give a smaller --table-size",
+                  config.aggregate_capacity);
     if (error)
         return error;
     const struct udp_config udp_config = {.options = options, .packet = exporter->packet};

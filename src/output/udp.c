@@ -36,10 +36,10 @@ static int source_family(const struct options *options)
 static int open_ring(struct collector_common *common)
 {
     const struct options *options = common->options;
-    size_t octets = ((size_t)options->queue + SLACK_RECORDS) * RECORD_OCTETS_MAX;
+    uint64_t octets = ((uint64_t)options->queue + SLACK_RECORDS) * RECORD_OCTETS_MAX;
     int error = datagram_ring_open(&common->ring, octets, options->max_datagram);
     if (error)
-        log_error("no memory for a queue of %" PRIu32 " records (%zu MiB), give a smaller --queue",
+        log_error("no memory for a queue of %" PRIu32 " records (%" PRIu64 " MiB), give a smaller --queue",
                   options->queue, octets >> 20);
     return error;
 }

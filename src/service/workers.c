@@ -18,6 +18,7 @@
 #include "ctflow9/export_role.h"
 #include "ctflow9/flow_ring.h"
 #include "ctflow9/log.h"
+#include "ctflow9/memory.h"
 #include "ctflow9/netlink_socket.h"
 #include "ctflow9/poll_set.h"
 #include "ctflow9/table_size.h"
@@ -207,7 +208,7 @@ static unsigned count_workers(const struct options *options)
 int workers_open(struct workers **workers, const struct options *options)
 {
     unsigned count = count_workers(options);
-    struct workers *new = calloc(1, sizeof(*new) + count * sizeof(new->worker[0]));
+    struct workers *new = memory_allocate(sizeof(*new), count, sizeof(new->worker[0]));
     if (!new)
         return -ENOMEM;
     new->count = count;

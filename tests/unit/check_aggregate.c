@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <endian.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -562,6 +563,20 @@ START_TEST(totals_are_kept)
 }
 END_TEST
 
+/* Entries of more than 2^32 octets are fewer modulo 2^32. */
+START_TEST(refuses_what_does_not_fit)
+{
+    size_t most = SIZE_MAX / sizeof(struct record);
+    for (config.capacity = 20000000; config.capacity < 60000000; config.capacity += 1000000) {
+        int error = aggregate_open(&aggregate, &config, collect, left);
+        ck_assert(error == -ENOMEM || (error == 0 && most >= config.capacity));
+        if (!error)
+            aggregate_close(aggregate);
+    }
+    aggregate = NULL;
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("aggregate");
@@ -576,6 +591,7 @@ int main(void)
     tcase_add_test(tests, many_leave_in_turns);
     tcase_add_test(tests, when_full_the_oldest_leaves_early);
     tcase_add_test(tests, memory_is_touched_as_far_as_it_fills);
+    tcase_add_test(tests, refuses_what_does_not_fit);
     tcase_add_loop_test(tests, totals_are_kept, 0, 112);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -2,6 +2,7 @@
 #include "ctflow9/datagram_ring.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,18 @@ START_TEST(rewinds_to_the_same_memory)
 }
 END_TEST
 
+/* 2^32 octets and a few more, and as much as there never is. */
+START_TEST(refuses_what_does_not_fit)
+{
+    struct datagram_ring *large = NULL;
+    ck_assert_int_eq(datagram_ring_open(&large, UINT64_C(1) << 62, DATAGRAM_MAX), -ENOMEM);
+    int error = datagram_ring_open(&large, UINT64_C(1) << 32, DATAGRAM_MAX);
+    ck_assert(error == -ENOMEM || (error == 0 && SIZE_MAX > UINT32_MAX));
+    if (!error)
+        datagram_ring_close(large);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("datagram_ring");
@@ -113,6 +126,7 @@ int main(void)
     tcase_add_test(tests, holds_what_it_was_opened_for);
     tcase_add_test(tests, counts_the_records_of_each_reader);
     tcase_add_test(tests, rewinds_to_the_same_memory);
+    tcase_add_test(tests, refuses_what_does_not_fit);
 
     Suite *suite = suite_create("datagram_ring");
     suite_add_tcase(suite, tests);

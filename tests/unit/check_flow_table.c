@@ -2,6 +2,7 @@
 #include "ctflow9/flow_table.h"
 
 #include <check.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,6 +237,20 @@ START_TEST(touches_memory_only_as_it_fills)
 }
 END_TEST
 
+/* 2^32 octets and a few, or 2^64: modulo that it is small. With 64 bits, address space decides. */
+START_TEST(refuses_what_does_not_fit)
+{
+    const uint32_t capacity = (uint32_t)((UINT64_C(1) << 32) / sizeof(struct tracked) + 1);
+    struct flow_table *table = NULL;
+    int error = flow_table_open(&table, capacity);
+    size_t most = SIZE_MAX / sizeof(struct tracked);
+    ck_assert(error == -ENOMEM || (error == 0 && most >= capacity));
+    if (!error)
+        flow_table_close(table);
+    ck_assert(!flow_table_would_fit(most + UINT64_C(1)));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("flow_table");
@@ -247,6 +262,7 @@ int main(void)
     tcase_add_test(tcase, walks_while_entries_are_removed_and_added);
     tcase_add_test(tcase, agrees_with_a_simple_list);
     tcase_add_test(tcase, touches_memory_only_as_it_fills);
+    tcase_add_test(tcase, refuses_what_does_not_fit);
     Suite *suite = suite_create("flow_table");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
