@@ -42,6 +42,8 @@ static const char *bpf_reason(int error)
                "locked memory (ulimit -l)";
     case -EINVAL:
         return "this kernel's BPF is too old, it takes Linux 5.8";
+    case -EOPNOTSUPP:
+        return "a big-endian program of 32 bits cannot know where a kernel of 64 bits writes";
     default:
         return strerror(-error);
     }

@@ -12,7 +12,15 @@
  * position, one with the producer's, and the records, mapped twice so that none is broken at the end.
  * Positions only grow. A record's header says how long it is, whether it is still being written, and whether
  * it was given up.
+ *
+ * A position is an unsigned long of the kernel's: 64 bits on a 64-bit kernel, though this program may
+ * have 32. Since the producer is never further ahead than the ring is long, the low 32 bits of its position
+ * tell all of it. The consumer's is written in full; where that takes two stores the kernel may see half of
+ * it, which is so far from the producer's that the ring is full for once, and the message waits in the
+ * socket. A 32-bit kernel reads the low half only; on a big-endian machine a 32-bit program does not know
+ * where that is.
  */
+#include <endian.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/netlink.h>
@@ -31,7 +39,9 @@ enum {
     RECORD_OCTETS_MAX = BPF_RINGBUF_HDR_SZ + BPF_FILTER_OCTETS_MAX,
     AHEAD_OCTETS = 2048,
     PREFETCH_OCTETS = 256,
-    LINE_OCTETS = 64
+    LINE_OCTETS = 64,
+    POSITIONS_UNKNOWN = BYTE_ORDER == BIG_ENDIAN && sizeof(long) < sizeof(uint64_t),
+    LOW_HALF = BYTE_ORDER == BIG_ENDIAN /* of a position, as 32-bit words */
 };
 
 struct bpf_rx {
@@ -39,13 +49,13 @@ struct bpf_rx {
     struct rx *socket; /* receives what found no room in the ring */
     size_t octets;     /* of the ring, a power of two */
     size_t page_octets;
-    _Atomic unsigned long *consumer;       /* its page is mapped for writing, */
-    const _Atomic unsigned long *producer; /* this one and the records behind it for reading */
+    _Atomic uint64_t *consumer;       /* its page is mapped for writing, */
+    const _Atomic uint32_t *producer; /* this one and the records behind it for reading */
     const uint8_t *records;
-    unsigned long at;  /* read up to here */
-    unsigned long end; /* the kernel was seen to have come to here */
-    bool was_full;     /* so that the socket may have got something that is not read yet */
-    int failure;       /* the socket's -errno, not yet told; 0 = none */
+    uint64_t at;   /* read up to here */
+    uint64_t end;  /* the kernel was seen to have come to here */
+    bool was_full; /* so that the socket may have got something that is not read yet */
+    int failure;   /* the socket's -errno, not yet told; 0 = none */
     struct rx_message messages[RX_BATCH];
 };
 
@@ -91,7 +101,7 @@ static int map_ring(struct bpf_rx *own)
 
 static void bpf_close(struct rx *rx)
 {
-    struct bpf_rx *own = (struct bpf_rx *)rx;
+    struct bpf_rx *own = (void *)rx;
     rx_close(own->socket);
     if (own->producer != NULL)
         munmap((void *)own->producer, producer_octets(own));
@@ -105,6 +115,8 @@ static void bpf_close(struct rx *rx)
 static int bpf_open(struct rx **rx, int fd, const struct netlink_filter *filter)
 {
     const struct netlink_filter everything = {0};
+    if (POSITIONS_UNKNOWN)
+        return -EOPNOTSUPP;
     struct bpf_rx *opened = calloc(1, sizeof(*opened));
     if (opened == NULL)
         return -ENOMEM;
@@ -134,10 +146,15 @@ static void give_back(struct bpf_rx *own)
     atomic_store_explicit(own->consumer, own->at, memory_order_release);
 }
 
+static const uint8_t *record_at(const struct bpf_rx *own, uint64_t position)
+{
+    return own->records + ((size_t)position & (own->octets - 1));
+}
+
 /* What is read next but a few is still in the cache of the CPU that made it. */
 static void prefetch(const struct bpf_rx *own)
 {
-    const uint8_t *ahead = own->records + ((own->at + AHEAD_OCTETS) & (own->octets - 1));
+    const uint8_t *ahead = record_at(own, own->at + AHEAD_OCTETS);
     for (int i = 0; i < PREFETCH_OCTETS; i += LINE_OCTETS)
         __builtin_prefetch(ahead + i);
 }
@@ -147,7 +164,8 @@ static void look(struct bpf_rx *own)
 {
     /* Pairs with the release of the producer's position in __bpf_ringbuf_reserve(): the headers up to there
      * are in place. */
-    own->end = atomic_load_explicit(own->producer, memory_order_acquire);
+    uint32_t end = atomic_load_explicit(&own->producer[LOW_HALF], memory_order_acquire);
+    own->end = own->at + (uint32_t)(end - (uint32_t)own->at);
     own->was_full |= own->end - own->at > own->octets - RECORD_OCTETS_MAX;
 }
 
@@ -156,7 +174,7 @@ static unsigned take_from_ring(struct bpf_rx *own, struct rx_message *to, unsign
     unsigned count = 0;
     own->rx.is_pending = false;
     while (count < limit && own->at != own->end) {
-        const uint8_t *record = own->records + (own->at & (own->octets - 1));
+        const uint8_t *record = record_at(own, own->at);
         /* Pairs with the exchange in bpf_ringbuf_commit(): the message is whole. */
         uint32_t header =
             atomic_load_explicit((const _Atomic uint32_t *)(const void *)record, memory_order_acquire);
@@ -169,7 +187,7 @@ static unsigned take_from_ring(struct bpf_rx *own, struct rx_message *to, unsign
         prefetch(own);
         if (!(header & BPF_RINGBUF_DISCARD_BIT))
             to[count++] = (struct rx_message){.data = message, .octets = message->nlmsg_len};
-        own->at += (BPF_RINGBUF_HDR_SZ + octets + 7) & ~7UL;
+        own->at += (BPF_RINGBUF_HDR_SZ + octets + 7) & ~7U;
     }
     return count;
 }
@@ -192,7 +210,7 @@ static unsigned take_from_socket(struct bpf_rx *own, struct rx_message *to, unsi
  */
 static int bpf_receive(struct rx *rx, unsigned limit, const struct rx_message **messages)
 {
-    struct bpf_rx *own = (struct bpf_rx *)rx;
+    struct bpf_rx *own = (void *)rx;
     give_back(own);
     look(own);
     unsigned count = take_from_ring(own, own->messages, own->was_full ? limit / 2 : limit);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Whether BPF is to be had, what its program filters, and what its ring does when it is full. The rest:
  * check_rx.c. */
+#include <inttypes.h>
 #include <pthread.h>
 
 #include "ctflow9/bpf_filter.h"
@@ -229,6 +230,46 @@ START_TEST(leaves_odd_messages_to_the_socket)
 }
 END_TEST
 
+/*
+ * In a program of 32 bits on a kernel of 64, the ring's positions outgrow a long: messages still come through
+ * the ring, and a ring that was read empty does not keep the reader awake. Where long has 64 bits they never
+ * do.
+ */
+START_TEST(goes_on_after_4_gib)
+{
+    enum { MESSAGES = 100, ROUNDS = 84000, WORDS_MAX = BPF_FILTER_OCTETS_MAX / sizeof(uint32_t) };
+    static uint32_t data[MESSAGES][WORDS_MAX]; /* 512 octets in the ring; x 84000 x 100 = 4.3e9 */
+    static struct iovec parts[MESSAGES];
+    static struct mmsghdr datagrams[MESSAGES];
+    struct sockaddr_nl group = {.nl_family = AF_NETLINK, .nl_groups = 1U << (GROUP - 1)};
+    const struct rx_message *messages;
+    struct hearing hearing = hear(1 << 18);
+    struct pollfd socket = {.fd = hearing.to, .events = POLLIN};
+    struct poll_set set;
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        data[i][0] = sizeof(data[i]);
+        parts[i] = (struct iovec){.iov_base = data[i], .iov_len = sizeof(data[i])};
+        datagrams[i].msg_hdr = (struct msghdr){
+            .msg_name = &group, .msg_namelen = sizeof(group), .msg_iov = &parts[i], .msg_iovlen = 1};
+    }
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        for (uint32_t i = 0; i < MESSAGES; i++)
+            data[i][1] = round * MESSAGES + i;
+        ck_assert_int_eq(sendmmsg(hearing.from, datagrams, MESSAGES, 0), MESSAGES);
+        ck_assert_int_eq(poll(&socket, 1, 0), 0);
+        ck_assert_int_eq(rx_receive(hearing.rx, RX_BATCH, &messages), MESSAGES);
+        for (uint32_t i = 0; i < MESSAGES; i++)
+            if (((const uint32_t *)messages[i].data)[1] != data[i][1])
+                ck_abort_msg("message %" PRIu32 " of round %" PRIu32 " is another", i, round);
+        ck_assert_int_eq(rx_receive(hearing.rx, RX_BATCH, &messages), 0);
+        poll_set_clear(&set);
+        rx_wants(hearing.rx, &set);
+        ck_assert_int_eq(poll(set.fds, set.count, 0), 0);
+    }
+    stop(&hearing);
+}
+END_TEST
+
 enum { SENDERS = 3, BY_EACH = 100000 };
 static _Atomic int senders_left;
 
@@ -427,5 +468,11 @@ int main(void)
     tcase_add_test(tcase, lets_only_the_mark_pass);
     Suite *suite = suite_create("rx_bpf");
     suite_add_tcase(suite, tcase);
+    if (sizeof(long) < sizeof(uint64_t)) {
+        TCase *positions = tcase_create("positions");
+        tcase_set_timeout(positions, 600);
+        tcase_add_test(positions, goes_on_after_4_gib);
+        suite_add_tcase(suite, positions);
+    }
     return lab_run(suite);
 }
