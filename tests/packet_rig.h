@@ -168,7 +168,7 @@ static inline void count_announced(unsigned *templates, unsigned *options_templa
         unsigned count = 0;
         ck_assert_uint_eq(datagram->records, 0);
         ck_assert_uint_le(datagram->octets, config.max_datagram);
-        size_t at = PACKET_HEADER_OCTETS;
+        uint64_t at = PACKET_HEADER_OCTETS;
         while (at < datagram->octets) {
             uint64_t id = get(datagram->data + at, 2), octets = get(datagram->data + at + 2, 2);
             ck_assert_uint_ge(octets, 8);

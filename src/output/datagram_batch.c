@@ -118,7 +118,8 @@ static unsigned make_messages(struct datagram_batch *batch, bool segment)
     for (unsigned first = 0; first < batch->count; first += length) {
         length = segment ? run_length(batch, first) : 1;
         struct msghdr *message = &batch->messages[messages].msg_hdr;
-        *message = (struct msghdr){.msg_iov = batch->parts[first], .msg_iovlen = 2 * (size_t)length};
+        /* size_t with one C library, int with another */
+        *message = (struct msghdr){.msg_iov = batch->parts[first], .msg_iovlen = (uint16_t)(2 * length)};
         if (length > 1)
             set_segment_size(message, &batch->controls[messages], (uint16_t)datagram_octets(batch, first));
         batch->message_datagrams[messages] = length;

@@ -14,6 +14,10 @@
 
 enum { SOCKETS_MAX = 32, TIMEOUT_MS = 2000, TRIES = 3 };
 
+/* While a look-up is under way its time-outs are looked at so often. ares_timeout() would tell when, but as a
+ * struct timeval, whose size the library may have been built with another idea of. */
+#define TIMEOUTS_INTERVAL_NS (100 * NS_PER_MS)
+
 struct resolver {
     ares_channel channel; /* NULL while no look-up is under way */
     unsigned pending;     /* look-ups */
@@ -184,10 +188,7 @@ void resolver_wants(const struct resolver *resolver, struct poll_set *set)
         return;
     for (nfds_t i = 0; i < resolver->socket_count; i++)
         poll_set_add(set, resolver->sockets[i].fd, resolver->sockets[i].events);
-    struct timeval left;
-    if (ares_timeout(resolver->channel, NULL, &left))
-        poll_set_before(set, instant_read_clock(CLOCK_MONOTONIC) + (uint64_t)left.tv_sec * NS_PER_S +
-                                 (uint64_t)left.tv_usec * NS_PER_US);
+    poll_set_before(set, instant_read_clock(CLOCK_MONOTONIC) + TIMEOUTS_INTERVAL_NS);
 }
 
 static int numeric_ipv6(const char *host, uint16_t port, struct sockaddr_storage *address)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <time.h> /* errqueue.h leaves it to us */
 #include <unistd.h>
 
 #include <linux/errqueue.h>
@@ -121,17 +122,13 @@ void udp_socket_source(int fd, char text[UDP_SOCKET_SOURCE_MAX])
 /* The error of an ICMP message, or 0 for what the kernel queued by itself. */
 static int icmp_error(struct msghdr *message)
 {
-    for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control; control = CMSG_NXTHDR(message, control)) {
-        bool ipv4 = control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_RECVERR;
-        bool ipv6 = control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_RECVERR;
-        if (!ipv4 && !ipv6)
-            continue;
-        struct sock_extended_err error;
-        memcpy(&error, CMSG_DATA(control), sizeof(error));
-        if (error.ee_origin == SO_EE_ORIGIN_ICMP || error.ee_origin == SO_EE_ORIGIN_ICMP6)
-            return (int)error.ee_errno;
-    }
-    return 0;
+    struct cmsghdr *control = CMSG_FIRSTHDR(message); /* the only one that was asked for */
+    struct sock_extended_err error;
+    if (!control || control->cmsg_len < CMSG_LEN(sizeof(error)))
+        return 0;
+    memcpy(&error, CMSG_DATA(control), sizeof(error));
+    bool icmp = error.ee_origin == SO_EE_ORIGIN_ICMP || error.ee_origin == SO_EE_ORIGIN_ICMP6;
+    return icmp ? (int)error.ee_errno : 0;
 }
 
 bool udp_socket_may_be_icmp(int error)

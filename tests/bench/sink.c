@@ -129,7 +129,7 @@ static void *need(void *memory)
 
 static size_t flow_set_place(const struct flow_set *set, uint64_t hash)
 {
-    size_t place = hash & (set->places - 1);
+    size_t place = (size_t)hash & (set->places - 1);
     while (set->hashes[place] && set->hashes[place] != hash)
         place = (place + 1) & (set->places - 1);
     return place;

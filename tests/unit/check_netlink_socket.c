@@ -108,7 +108,7 @@ static unsigned read_events(int fd, void (*on_event)(const struct nlmsghdr *, vo
     while (recv(fd, buffer, sizeof(buffer), 0) > 0) {
         events++;
         if (on_event != NULL)
-            on_event((const struct nlmsghdr *)buffer, context);
+            on_event((const void *)buffer, context);
     }
     ck_assert_int_eq(errno, EAGAIN);
     return events;

@@ -367,7 +367,7 @@ START_TEST(templates_fit_one_datagram_and_tell_everything)
     ck_assert_uint_eq(options_records, 3);
 
     const struct datagram *datagram = &sink.datagrams[0];
-    for (size_t at = PACKET_HEADER_OCTETS; at < datagram->octets; at += get(datagram->data + at + 2, 2)) {
+    for (uint64_t at = PACKET_HEADER_OCTETS; at < datagram->octets; at += get(datagram->data + at + 2, 2)) {
         const uint8_t *data = datagram->data + at + 4;
         switch (get(datagram->data + at, 2)) {
         case 270:
@@ -410,7 +410,7 @@ START_TEST(every_data_template_was_announced)
     packet_templates(packet, &(struct packet_totals){0}, now, collect, &sink);
     bool announced[65536] = {false};
     const struct datagram *datagram = &sink.datagrams[0];
-    for (size_t at = PACKET_HEADER_OCTETS; at < datagram->octets; at += get(datagram->data + at + 2, 2))
+    for (uint64_t at = PACKET_HEADER_OCTETS; at < datagram->octets; at += get(datagram->data + at + 2, 2))
         if (get(datagram->data + at, 2) == 0)
             announced[get(datagram->data + at + 4, 2)] = true;
     for (unsigned i = 0; i < 16; i++) {

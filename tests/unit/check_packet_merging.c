@@ -193,7 +193,7 @@ START_TEST(only_possible_templates_are_announced)
     count_announced(&templates, &options_templates, &options_records);
     ck_assert_uint_eq(templates, cases[_i].templates);
     bool announced[65536] = {false};
-    for (size_t at = PACKET_HEADER_OCTETS; at < sink.datagrams[0].octets;
+    for (uint64_t at = PACKET_HEADER_OCTETS; at < sink.datagrams[0].octets;
          at += get(sink.datagrams[0].data + at + 2, 2))
         announced[get(sink.datagrams[0].data + at + 4, 2)] = true;
     for (unsigned i = 0; i < 16; i++) {
