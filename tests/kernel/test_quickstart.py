@@ -14,8 +14,8 @@ import time
 import unittest
 from collections import Counter
 
-from netflow import Port
 from lab import SLOW, Lab, run, wait_until
+from netflow import Port
 from traffic import PLAIN, Traffic
 
 QUICKSTART = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../quickstart")
