@@ -6,13 +6,15 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ctflow9/instant.h"
+#include "ctflow9/name_servers.h"
 #include "ctflow9/zone.h"
 
-enum { SOCKETS_MAX = 32, TIMEOUT_MS = 2000, TRIES = 3 };
+enum { SOCKETS_MAX = 32, TIMEOUT_MS = 2000, TRIES = 3, WHY_MAX = 128 };
 
 /* While a look-up is under way its time-outs are looked at so often. ares_timeout() would tell when, but as a
  * struct timeval, whose size the library may have been built with another idea of. */
@@ -22,6 +24,7 @@ struct resolver {
     ares_channel channel; /* NULL while no look-up is under way */
     unsigned pending;     /* look-ups */
     bool closing;
+    struct name_servers servers;
     nfds_t socket_count;
     struct pollfd sockets[SOCKETS_MAX]; /* that c-ares wants to be told of */
 };
@@ -90,8 +93,10 @@ static int begin_channel(struct resolver *resolver)
                                    .lookups = files_then_dns,
                                    .sock_state_cb = socket_changed,
                                    .sock_state_cb_data = resolver};
-    return ares_init_options(&resolver->channel, &options,
-                             ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
+    int status =
+        ares_init_options(&resolver->channel, &options,
+                          ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
+    return status == ARES_SUCCESS ? name_servers_use(&resolver->servers, resolver->channel) : status;
 }
 
 /* An IPv4 address in IPv6's notation (RFC 4291, 2.5.5.2) becomes an IPv4 one: an IPv6 socket would send IPv4,
@@ -140,8 +145,14 @@ static void answered(void *data, int status, int timeouts, struct ares_addrinfo 
     if (status == ARES_SUCCESS)
         count = copy_addresses(answer, &look_up, addresses);
     ares_freeaddrinfo(answer);
-    if (!look_up.resolver->closing)
-        look_up.done(look_up.context, addresses, count, ares_strerror(status));
+    if (look_up.resolver->closing)
+        return;
+    char why[WHY_MAX];
+    bool unanswered = status == ARES_ECONNREFUSED || status == ARES_ETIMEOUT;
+    int error = unanswered ? look_up.resolver->servers.error : 0;
+    snprintf(why, sizeof(why), "%s%s%s", ares_strerror(status), error ? ": " : "",
+             error ? strerror(error) : "");
+    look_up.done(look_up.context, addresses, count, why);
 }
 
 void resolver_look_up(struct resolver *resolver, const char *host, uint16_t port, int family,

@@ -704,15 +704,21 @@ static void replace(const char *path, const char *text)
 static int dns;                /* the name server's socket */
 static const char *dns_answer; /* the IPv4 address of every name; NULL: there is no such name */
 
-static void setup_names(const char *hosts)
+/* What the files of the system say of names, and a name server at that address. */
+static void setup_name_server(const char *hosts, const char *resolv_conf, const char *server)
 {
     ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
     ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
     ck_assert_int_eq(mount("tmpfs", "/mnt", "tmpfs", 0, NULL), 0);
     replace("/etc/hosts", hosts);
-    replace("/etc/resolv.conf", "nameserver 127.0.0.1\n");
+    replace("/etc/resolv.conf", resolv_conf);
     replace("/etc/nsswitch.conf", "hosts: mymachines resolve [!UNAVAIL=return] myhostname\n");
-    dns = rig_receiver("127.0.0.1", DNS_PORT);
+    dns = rig_receiver(server, DNS_PORT);
+}
+
+static void setup_names(const char *hosts)
+{
+    setup_name_server(hosts, "nameserver 127.0.0.1\n", "127.0.0.1");
 }
 
 /* Answers one query that waits, RFC 1035 4.1: the question again, and an A record when that was asked for. */
@@ -782,6 +788,45 @@ START_TEST(a_name_that_resolves_later_gets_all)
     ck_assert_uint_eq(rig_collector(0)->reconnects, 0);
     /* At rest only the template clock and the next look-up wake. */
     ck_assert_uint_gt(rig_deadline_ns(), rig_now.monotonic_ns + 30 * NS_PER_S);
+}
+END_TEST
+
+/* As a router's advertisement gives it; other servers, and one whose interface is not there, beside it. */
+START_TEST(a_link_local_name_server_is_asked)
+{
+    static const char *const resolv_conf[] = {
+        "nameserver fe80::53%near\n",
+        "# comment\noptions ndots:1\nnameserver fe80::53%99\n",
+        "nameserver fe80::1%nowhere0\nnameserver fe80::53%near\nnameserver 127.0.0.1\n",
+        "nameserver 10.9.0.1\nnameserver\tfe80::53%near # comment\n",
+    };
+    run_in(near_ns,
+           "ip link del near && ip link add near index 99 type veth peer name far netns /proc/%d/fd/%d && "
+           "ip addr add fe80::53/64 dev near nodad && ip addr add 10.9.0.1/24 dev near && "
+           "ip link set near up",
+           getpid(), far_ns);
+    run_in(far_ns, "ip addr add 10.9.0.2/24 dev far && ip link set far up");
+    setup_name_server("127.0.0.1 localhost\n", resolv_conf[_i], "fe80::53%near");
+    dns_answer = "10.9.0.2";
+    receiver = receiver_in(far_ns, "10.9.0.2", PORT);
+    rig_add_collector("collector.example", PORT);
+    rig_open();
+    struct rig_datagram datagram;
+    ck_assert(comes(receiver, NS_PER_MS, 1000, &datagram));
+    ck_assert(datagram.templates);
+}
+END_TEST
+
+START_TEST(a_name_server_that_cannot_be_asked_is_told)
+{
+    int log = rig_capture_log();
+    setup_name_server("127.0.0.1 localhost\n", "nameserver fe80::53%nowhere0\n", "127.0.0.9");
+    rig_add_collector("collector.example", PORT);
+    rig_open();
+    struct rig_datagram datagram;
+    for (unsigned i = 0; i < 1000 && rig_collector(0)->lookups_failed == 0; i++)
+        comes(dns, NS_PER_MS, 1, &datagram);
+    rig_expect_log(log, "No such device");
 }
 END_TEST
 
@@ -884,6 +929,8 @@ int main(void)
     tcase_add_test(tests, a_slow_link_blocks_only_its_collector);
     tcase_add_test(tests, what_the_link_drops_is_sent_again);
     tcase_add_test(tests, a_name_that_resolves_later_gets_all);
+    tcase_add_loop_test(tests, a_link_local_name_server_is_asked, 0, 4);
+    tcase_add_test(tests, a_name_server_that_cannot_be_asked_is_told);
     tcase_add_test(tests, a_name_that_moves_is_followed);
     tcase_add_test(tests, a_name_of_ipv4_in_ipv6_goes_to_ipv4);
     tcase_add_test(tests, a_name_with_two_addresses_goes_to_the_open_one);
