@@ -337,6 +337,28 @@ START_TEST(an_address_of_another_table_is_used)
 }
 END_TEST
 
+/* The collector's link is in a VRF, and the main table has a route over it: sends leave, though bind(2)
+ * outside of the VRF does not know their address. */
+START_TEST(a_leaked_route_of_a_vrf_is_used)
+{
+    if (system("ip link add vr type vrf table 10 2>/dev/null && ip link set vr up") != 0) {
+        fputs("not tested, VRF: this kernel has none\n", stderr);
+        rig_open();
+        return;
+    }
+    run_in(near_ns, "ip link set near master vr && ip -6 addr replace fd09::1/64 dev near nodad && "
+                    "ip route add 10.9.0.2/32 dev near && ip -6 route add fd09::2/128 dev near");
+    open_to(collector_hosts[_i]);
+    for (unsigned i = 0; i < 5; i++) {
+        rig_queue(20);
+        rig_run_after(NS_PER_S);
+    }
+    expect_all_from(1, 0, 4);
+    ck_assert_uint_eq(rig_collector(0)->send_errors, 0);
+    ck_assert_uint_eq(rig_collector(0)->reconnects, 0);
+}
+END_TEST
+
 /* As under "ip vrf exec": the binding that sockets get when they are made decides the way, also later. */
 START_TEST(a_binding_to_an_interface_stays)
 {
@@ -914,6 +936,7 @@ int main(void)
     tcase_add_test(tests, what_works_is_kept);
     tcase_add_test(tests, one_of_two_uplinks_is_kept);
     tcase_add_test(tests, an_address_of_another_table_is_used);
+    tcase_add_loop_test(tests, a_leaked_route_of_a_vrf_is_used, 0, 2);
     tcase_add_test(tests, a_binding_to_an_interface_stays);
     tcase_add_test(tests, a_lost_source_address_is_noticed_beside_its_route);
     tcase_add_loop_test(tests, a_lost_local_address_is_waited_for, 0, 4);
