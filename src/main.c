@@ -9,6 +9,7 @@
 #include "ctflow9/netns.h"
 #include "ctflow9/options.h"
 #include "ctflow9/privileges.h"
+#include "ctflow9/signals.h"
 #include "ctflow9/stats.h"
 #include "ctflow9/workers.h"
 
@@ -43,11 +44,28 @@ static int explain(int error, const char *what)
     return error;
 }
 
+/* Reads one network namespace. What workers_run() returns, or -errno. */
+static int run(const struct options *options, struct exporter **exporter, struct stats *totals, int signals)
+{
+    struct workers *workers = NULL;
+    int outcome =
+        explain(open_workers_in_netns(&workers, options), "set up the reading of connection tracking");
+    if (!outcome && privileges_drop() != 0)
+        log_debug("CAP_BPF and CAP_PERFMON were not given up");
+    if (!outcome && !*exporter)
+        outcome = explain(exporter_open(exporter, options, totals, instant_now()), "set up the export");
+    if (!outcome)
+        outcome = workers_run(workers, *exporter, totals, signals);
+    if (outcome < 0)
+        explain(outcome, "go on");
+    workers_close(workers);
+    return outcome;
+}
+
 int main(int argc, char **argv)
 {
     static struct options options;
-    static struct stats stats;
-    struct workers *workers = NULL;
+    static struct stats totals;
     struct exporter *exporter = NULL;
 
     descriptors_take_standard();
@@ -61,21 +79,17 @@ int main(int argc, char **argv)
     }
     log_init(options.verbose);
 
-    int signals = workers_open_signals();
-    int error = explain(signals < 0 ? signals : 0, "handle signals");
-    if (!error)
-        error =
-            explain(open_workers_in_netns(&workers, &options), "set up the reading of connection tracking");
-    if (!error && privileges_drop() != 0)
-        log_debug("CAP_BPF and CAP_PERFMON were not given up");
-    if (!error)
-        error = explain(exporter_open(&exporter, &options, &stats, instant_now()), "set up the export");
-    if (!error)
-        error = explain(workers_run(workers, exporter, &stats, signals), "go on");
-
+    int signals = signals_open();
+    int outcome = signals < 0 ? explain(signals, "handle signals") : WORKERS_MOVED;
+    while (outcome == WORKERS_MOVED)
+        outcome = run(&options, &exporter, &totals, signals);
+    if (exporter) {
+        exporter_finish(exporter);
+        stats_log(&totals);
+        exporter_log_stats(exporter);
+    }
     exporter_close(exporter);
-    workers_close(workers);
     if (signals >= 0)
         close(signals);
-    return error ? EXIT_FAILURE : EXIT_SUCCESS;
+    return outcome ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -58,6 +58,13 @@ bool ct_events_is_drained(const struct ct_events *events);
 uint32_t ct_events_deferred(const struct ct_events *events);
 
 /*
+ * Before ct_events_stop(): how many events of the namespace the kernel keeps to send again, for whichever
+ * listener. Counting ends at most, or after limit_ns: the kernel's list takes seconds to read when it is
+ * long, and holds up the sending meanwhile. 0; -ECANCELED when there may be more; or another -errno.
+ */
+int ct_events_count_kept(struct ct_events *events, uint64_t most, uint64_t limit_ns, uint64_t *count);
+
+/*
  * Hears no more. What has arrived stays to be drained, so that the last drains come to an end however busy
  * the kernel is; the ct_events_run() after them counts the last drops.
  */

@@ -15,13 +15,13 @@
  *  2. Both sides are wait-free: no call loops, waits, allocates or calls the kernel.
  *  3. A full ring refuses: it never overwrites what was not taken.
  *
- * Who may run beside whom: one producer (room, put, is_drained) beside one consumer (peek, take). Each role
- * may move from thread to thread when something else orders the hand-over. Opening and closing are for one
- * thread alone.
+ * Who may run beside whom: one producer (room, put, is_drained) beside one consumer (waiting, peek, take).
+ * Each role may move from thread to thread when something else orders the hand-over. Opening and closing are
+ * for one thread alone.
  *
  * Orders: the producer's release store of `put` pairs with the consumer's acquire load of it in
- * flow_ring_peek(); the consumer's release store of `taken` pairs with the producer's acquire loads of it in
- * flow_ring_room() and flow_ring_is_drained().
+ * flow_ring_peek() and flow_ring_waiting(); the consumer's release store of `taken` pairs with the producer's
+ * acquire loads of it in flow_ring_room() and flow_ring_is_drained().
  */
 struct flow_ring;
 
@@ -54,6 +54,8 @@ void flow_ring_put(struct flow_ring *ring, const struct flow_note *note);
 /* Producer: everything was taken; what the consumer did before that is visible. */
 bool flow_ring_is_drained(struct flow_ring *ring);
 
+/* Consumer: how many notes wait now; more may come meanwhile. */
+size_t flow_ring_waiting(struct flow_ring *ring);
 /* Consumer: the oldest note, or NULL; it stays where it is until it is taken. */
 const struct flow_note *flow_ring_peek(struct flow_ring *ring);
 void flow_ring_take(struct flow_ring *ring);

@@ -79,8 +79,16 @@ int netlink_socket_leave(int fd, unsigned group);
  * Sends one request on a socket that has no filter and is in no group, and waits for the answer, one second
  * at most for each of its datagrams; on_message may take its time. The request's sequence number,
  * NLM_F_REQUEST and NLM_F_ACK are set here. on_message (may be NULL) is called for every message of the
- * answer. Returns 0, the kernel's -errno, or -ETIMEDOUT.
+ * answer, until it returns false. Returns 0, the kernel's -errno, -ETIMEDOUT, or -ECANCELED when on_message
+ * returned false: what is left of a dump then still comes, see netlink_socket_read_out().
  */
-typedef void netlink_socket_on_message(void *context, const struct nlmsghdr *message);
+typedef bool netlink_socket_on_message(void *context, const struct nlmsghdr *message);
 int netlink_socket_request(int fd, struct nlmsghdr *request, netlink_socket_on_message *on_message,
                            void *context);
+
+/*
+ * Throws away what is left of an answer. A dump that was given up goes on in the kernel, a piece for each
+ * that is read, and until its end the kernel refuses another on the same socket (-EBUSY). Returns when
+ * nothing is left, or after limit_ns.
+ */
+void netlink_socket_read_out(int fd, uint64_t limit_ns);

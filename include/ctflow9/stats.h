@@ -20,6 +20,7 @@ struct stats {
     _Atomic uint64_t foreign;   /* messages that a program sent, not the kernel */
     _Atomic uint64_t deferred; /* events that did not fit into the receive buffer and that the kernel keeps to
                           send again */
+    _Atomic uint64_t left_behind;    /* of those, the ones that the kernel still kept at the end */
     _Atomic uint64_t guard_releases; /* times that reliable delivery was let go of because the conntrack table
                                 was nearly full */
     _Atomic uint64_t

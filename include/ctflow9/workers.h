@@ -22,14 +22,15 @@ struct workers;
 int workers_open(struct workers **workers, const struct options *options);
 void workers_close(struct workers *workers); /* NULL is fine */
 
-/* Blocks the signals that workers_run() handles (SIGTERM, SIGINT, SIGUSR1). A signalfd, or -errno. Before any
- * thread starts. */
-int workers_open_signals(void);
-
 /*
- * Runs until SIGTERM or SIGINT, or until nobody is left to export to; SIGUSR1 logs the totals. At the end
- * what the kernel has already sent is drained, what is held is sent, and the totals are logged.
- * exporter_stats is what the exporter counts in. 0 or -errno.
+ * Runs until a signal says to end, or until nobody is left to export to; SIGUSR1 logs the totals. signals is
+ * what signals_open() returned. At the end what the kernel has kept and already sent is read, what is known
+ * of connections that last is handed on, and what the kernel still keeps is counted as left behind. The
+ * exporter still holds flows then. totals is what the exporter counts in; what the workers counted is added
+ * to it.
+ *
+ * With --netns: when the name leads to another namespace than the one that was opened, all this is done as
+ * well, and WORKERS_MOVED returned: open other workers there. Else 0 or -errno.
  */
-int workers_run(struct workers *workers, struct exporter *exporter, const struct stats *exporter_stats,
-                int signals);
+enum { WORKERS_MOVED = 1 };
+int workers_run(struct workers *workers, struct exporter *exporter, struct stats *totals, int signals);

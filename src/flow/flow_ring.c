@@ -63,7 +63,8 @@ void flow_ring_put(struct flow_ring *ring, const struct flow_note *note)
 {
     size_t put = atomic_load_explicit(&ring->put, memory_order_relaxed);
     ring->notes[put & (ring->capacity - 1)] = *note;
-    /* Pairs with the acquire in flow_ring_peek(): the note is whole before it is counted. */
+    /* Pairs with the acquires in flow_ring_peek() and flow_ring_waiting(): the note is whole before it is
+     * counted. */
     atomic_store_explicit(&ring->put, put + 1, memory_order_release);
 }
 
@@ -72,6 +73,13 @@ bool flow_ring_is_drained(struct flow_ring *ring)
     /* Pairs with the release in flow_ring_take(). */
     ring->taken_seen = atomic_load_explicit(&ring->taken, memory_order_acquire);
     return ring->taken_seen == atomic_load_explicit(&ring->put, memory_order_relaxed);
+}
+
+size_t flow_ring_waiting(struct flow_ring *ring)
+{
+    /* Pairs with the release in flow_ring_put(). */
+    ring->put_seen = atomic_load_explicit(&ring->put, memory_order_acquire);
+    return ring->put_seen - atomic_load_explicit(&ring->taken, memory_order_relaxed);
 }
 
 const struct flow_note *flow_ring_peek(struct flow_ring *ring)

@@ -21,6 +21,8 @@
 #include "ctflow9/log.h"
 #include "ctflow9/tracker.h"
 
+#define READ_OUT_NS (10 * NS_PER_S) /* a dump that was given up */
+
 enum {
     NICENESS = 10,
     WAKE_EVERY = 256, /* notes; a worker is woken this often while a dump goes on */
@@ -181,7 +183,7 @@ static void wait_for_all(struct ct_dump *dump)
             be_patient();
 }
 
-static void take_row(void *context, const struct nlmsghdr *message)
+static bool take_row(void *context, const struct nlmsghdr *message)
 {
     struct ct_dump *dump = context;
     struct flow_note note = {.kind = FLOW_NOTE_ROW, .dump = dump->number};
@@ -189,21 +191,14 @@ static void take_row(void *context, const struct nlmsghdr *message)
     if (message->nlmsg_flags & NLM_F_DUMP_INTR)
         dump->broken = true;
     if (is_stopping(dump) || ct_decode(dump->decoder, message, flow) != 0)
-        return;
+        return true;
     /* A dying connection's DESTROY was made before it leaves the table; it may have been read already. */
     if (flow->status & IPS_DYING)
-        return;
+        return true;
     flow->stop_ns = dump->begin_ns; /* the kernel has looked at it no earlier */
     if (tracker_wants_row(dump->age_ns, dump->config.began_ns, flow, dump->begin_ns))
         tell_owner(dump, &note);
-}
-
-/* A dump that was given up goes on in the kernel, which refuses another until it was read to its end. */
-static void read_out(int fd)
-{
-    char octet;
-    while (recv(fd, &octet, sizeof(octet), MSG_DONTWAIT | MSG_TRUNC) >= 0)
-        continue;
+    return true;
 }
 
 /* Says so when it begins and when it ends. */
@@ -229,7 +224,7 @@ static bool run_dump(struct ct_dump *dump, bool is_last)
     wait_for_all(dump);
     int error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET, &dump->config.mark, take_row, dump);
     if (error)
-        read_out(dump->fd);
+        netlink_socket_read_out(dump->fd, READ_OUT_NS);
     see_failure(dump, error);
     bool complete = !error && !dump->broken;
     tell_all(dump, complete ? FLOW_NOTE_DUMP_END : FLOW_NOTE_DUMP_BROKEN);
@@ -243,12 +238,13 @@ struct found {
     bool same;
 };
 
-static void compare(void *context, const struct nlmsghdr *message)
+static bool compare(void *context, const struct nlmsghdr *message)
 {
     struct found *found = context;
     struct flow flow;
     if (ct_decode(found->decoder, message, &flow) == 0 && flow_is_same(&flow, found->wanted))
         found->same = true;
+    return true;
 }
 
 /* Whether the table has the connection no more. Trouble proves nothing. */
@@ -278,16 +274,17 @@ static void ask(struct ct_dump *dump, const struct flow *flow)
 }
 
 /* Its DESTROY is still to come. */
-static void see_dying(void *context, const struct nlmsghdr *message)
+static bool see_dying(void *context, const struct nlmsghdr *message)
 {
     struct ct_dump *dump = context;
     struct flow flow;
     dump->dying_count++;
     if (ct_decode(dump->decoder, message, &flow) != 0)
-        return;
+        return true;
     uint16_t place = *find_place(dump, &flow);
     if (place != 0)
         dump->asked[place - 1].is_dying = true;
+    return true;
 }
 
 /*
@@ -313,7 +310,7 @@ static void answer_asked(struct ct_dump *dump)
         return;
     int error = list_dying(dump);
     if (error)
-        read_out(dump->fd);
+        netlink_socket_read_out(dump->fd, READ_OUT_NS);
     for (const struct asked *asked = dump->asked; asked < dump->asked + dump->asked_count && !error; asked++)
         if (!asked->is_dying)
             tell_owner(

@@ -13,6 +13,7 @@
 
 #include "ctflow9/ct_decode.h"
 #include "ctflow9/ct_guard.h"
+#include "ctflow9/ct_request.h"
 #include "ctflow9/log.h"
 #include "ctflow9/netlink_socket.h"
 #include "ctflow9/rx.h"
@@ -249,6 +250,29 @@ uint32_t ct_events_deferred(const struct ct_events *events)
 {
     uint32_t drops;
     return events->guard.wanted && netlink_socket_drops(events->fd, &drops) == 0 ? drops : 0;
+}
+
+/* The kernel's list of what it has not delivered, as it is read. */
+struct kept {
+    uint64_t count, most;
+    uint64_t give_up_ns;
+};
+
+static bool count_kept(void *context, const struct nlmsghdr *message)
+{
+    (void)message;
+    struct kept *kept = context;
+    kept->count++;
+    return kept->count < kept->most && instant_read_clock(CLOCK_MONOTONIC) < kept->give_up_ns;
+}
+
+int ct_events_count_kept(struct ct_events *events, uint64_t most, uint64_t limit_ns, uint64_t *count)
+{
+    struct kept kept = {.most = most, .give_up_ns = instant_read_clock(CLOCK_MONOTONIC) + limit_ns};
+    netlink_socket_read_out(events->request_fd, limit_ns);
+    int error = ct_request_dump(events->request_fd, IPCTNL_MSG_CT_GET_DYING, NULL, count_kept, &kept);
+    *count = kept.count;
+    return error;
 }
 
 void ct_events_stop(struct ct_events *events)

@@ -64,9 +64,10 @@ static int read_table_attribute(const struct nlattr *attribute, void *context)
     return MNL_CB_OK;
 }
 
-static void read_table(void *context, const struct nlmsghdr *message)
+static bool read_table(void *context, const struct nlmsghdr *message)
 {
     mnl_attr_parse(message, sizeof(struct nfgenmsg), read_table_attribute, context);
+    return true;
 }
 
 int ct_guard_ask(int request_fd, struct ct_guard_table *table)

@@ -182,8 +182,8 @@ static int read_answer(const void *datagram, int octets, uint32_t sequence,
                 return -EBADMSG;
             return *(const int *)mnl_nlmsg_get_payload(message);
         }
-        if (on_message != NULL)
-            on_message(context, message);
+        if (on_message != NULL && !on_message(context, message))
+            return -ECANCELED;
     }
     return ANSWER_GOES_ON;
 }
@@ -233,4 +233,13 @@ int netlink_socket_request(int fd, struct nlmsghdr *request, netlink_socket_on_m
         if (octets > 0)
             deadline_ns = instant_read_clock(CLOCK_MONOTONIC) + NS_PER_S;
     }
+}
+
+void netlink_socket_read_out(int fd, uint64_t limit_ns)
+{
+    char octet;
+    uint64_t begin_ns = instant_read_clock(CLOCK_MONOTONIC);
+    while (recv(fd, &octet, sizeof(octet), MSG_DONTWAIT | MSG_TRUNC) >= 0 &&
+           instant_read_clock(CLOCK_MONOTONIC) - begin_ns < limit_ns)
+        continue;
 }

@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "ctflow9/log.h"
@@ -25,18 +28,38 @@ static const char *what_to_do(int error)
     }
 }
 
+static int write_path(char path[PATH_MAX], const char *name_or_path)
+{
+    int octets =
+        snprintf(path, PATH_MAX, "%s%s", strchr(name_or_path, '/') ? "" : "/run/netns/", name_or_path);
+    return octets < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+int netns_identify(const char *name_or_path, struct netns_id *id)
+{
+    char path[PATH_MAX];
+    struct statfs filesystem;
+    struct stat status;
+    int error = write_path(path, name_or_path);
+    if (error)
+        return error;
+    if (statfs(path, &filesystem) != 0 || stat(path, &status) != 0)
+        return -errno;
+    if (filesystem.f_type !=
+        NSFS_MAGIC) /* ip-netns(8) makes a file first, and mounts the namespace over it */
+        return -EINVAL;
+    *id = (struct netns_id){.device = status.st_dev, .inode = status.st_ino};
+    return 0;
+}
+
 int netns_enter(const char *name_or_path)
 {
     char path[PATH_MAX];
-    int error = 0;
     int left = -1, target = -1;
 
-    int octets =
-        snprintf(path, sizeof(path), "%s%s", strchr(name_or_path, '/') ? "" : "/run/netns/", name_or_path);
-    if (octets >= (int)sizeof(path)) {
-        error = -ENAMETOOLONG;
+    int error = write_path(path, name_or_path);
+    if (error)
         goto out;
-    }
     left = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
     if (left < 0) {
         error = -errno;

@@ -14,28 +14,14 @@ struct counter {
 
 #define COUNTER(member) #member, offsetof(struct stats, member)
 static const struct counter counters[] = {
-    {COUNTER(events)},
-    {COUNTER(lost)},
-    {COUNTER(malformed)},
-    {COUNTER(truncated)},
-    {COUNTER(ignored)},
-    {COUNTER(foreign)},
-    {COUNTER(deferred)},
-    {COUNTER(guard_releases)},
-    {COUNTER(repeated)},
-    {COUNTER(adopted)},
-    {COUNTER(table_full)},
-    {COUNTER(gone)},
-    {COUNTER(empty)},
-    {COUNTER(counters_reset)},
-    {COUNTER(uncounted)},
-    {COUNTER(flows)},
-    {COUNTER(flows_no_counters)},
-    {COUNTER(records)},
-    {COUNTER(datagrams)},
-    {COUNTER(aggregates_early)},
-    {COUNTER(lines)},
-    {COUNTER(lines_lost)},
+    {COUNTER(events)},    {COUNTER(lost)},        {COUNTER(malformed)},
+    {COUNTER(truncated)}, {COUNTER(ignored)},     {COUNTER(foreign)},
+    {COUNTER(deferred)},  {COUNTER(left_behind)}, {COUNTER(guard_releases)},
+    {COUNTER(repeated)},  {COUNTER(adopted)},     {COUNTER(table_full)},
+    {COUNTER(gone)},      {COUNTER(empty)},       {COUNTER(counters_reset)},
+    {COUNTER(uncounted)}, {COUNTER(flows)},       {COUNTER(flows_no_counters)},
+    {COUNTER(records)},   {COUNTER(datagrams)},   {COUNTER(aggregates_early)},
+    {COUNTER(lines)},     {COUNTER(lines_lost)},
 };
 #undef COUNTER
 

@@ -4,12 +4,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "ctflow9/ct_dump.h"
@@ -20,20 +18,27 @@
 #include "ctflow9/log.h"
 #include "ctflow9/memory.h"
 #include "ctflow9/netlink_socket.h"
+#include "ctflow9/netns.h"
 #include "ctflow9/poll_set.h"
+#include "ctflow9/signals.h"
 #include "ctflow9/table_size.h"
 #include "ctflow9/tracker.h"
 #include "ctflow9/troubles.h"
 
 #define DRAIN_INTERVAL_NS NS_PER_MS
+#define NETNS_CHECK_NS    NS_PER_S
+#define IMPATIENCE_NS     NS_PER_S
 #define LAST_LOOK_NS      (5 * NS_PER_S)
-#define LAST_EVENTS_NS    (5 * NS_PER_S)
+#define LAST_EVENTS_NS    (15 * NS_PER_S)
 #define LAST_RETRY_NS     (1250 * NS_PER_MS)
+#define LAST_COUNT_NS     NS_PER_S
 
 enum {
     DRAIN_LIMIT = 8192, /* events between two looks at everything else */
     NOTES_LIMIT = 1024, /* rows of a dump, likewise */
     LOOK_LIMIT = 16384, /* table entries, likewise */
+    ROUNDS_MAX = 8,     /* of exporting, before another worker has to do it */
+    CLOCK_EVERY = 1024, /* flows exported, between two looks at the clock */
     FLOWS_RING = 16384,
     NOTES_RING = 4096,
     QUESTIONS_RING = 1024
@@ -57,32 +62,24 @@ struct worker {
 struct workers {
     struct export_role role;
     struct exporter *exporter; /* the holder's of the role */
-    const struct stats *exporter_stats;
-    struct ct_dump *dump; /* NULL without --active-timeout */
+    struct stats *totals;      /* the exporter counts in it too */
+    struct ct_dump *dump;      /* NULL without --active-timeout */
+    const char *netns;         /* --netns; empty = none */
+    struct netns_id netns_id;  /* the one that is read */
+    uint64_t netns_check_ns;   /* monotonic; POLL_SET_NEVER = none is to be watched */
+    bool netns_is_gone;
+    uint64_t told_ns; /* monotonic; when a signal said to end, 0 = none did yet */
+    bool hurried;     /* and another one said to end sooner */
     enum rx_kind rx;
     int signals;
     struct troubles troubles;   /* the first worker's */
     _Atomic int error;          /* the exporter has nobody left to export to */
     _Atomic bool totals_wanted; /* by SIGUSR1 */
+    _Atomic bool awaiting; /* events that did not fit: what makes room at once gets more of them at once */
     _Atomic bool stopping;
     unsigned count;
     struct worker worker[];
 };
-
-int workers_open_signals(void)
-{
-    sigset_t handled;
-    sigemptyset(&handled);
-    sigaddset(&handled, SIGTERM);
-    sigaddset(&handled, SIGINT);
-    sigaddset(&handled, SIGUSR1);
-    /* What they tell is an errno of write(): EPIPE, and EFBIG beyond RLIMIT_FSIZE. */
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
-        sigprocmask(SIG_BLOCK, &handled, NULL) < 0)
-        return -errno;
-    int fd = signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
 
 /* A tracker_report: into the ring, in which the drain has made sure of room. */
 static void to_ring(void *context, const struct flow *flow)
@@ -213,10 +210,16 @@ int workers_open(struct workers **workers, const struct options *options)
         return -ENOMEM;
     new->count = count;
     new->rx = options->rx;
+    new->netns = options->netns;
+    new->netns_check_ns = options->netns[0] == '\0' ? POLL_SET_NEVER : 0;
     uint64_t began_ns = instant_read_clock(CLOCK_REALTIME);
     uint32_t table_limit = ask_table_limit();
     struct table_size table_size = choose_table_size(options, table_limit, count);
-    int error = rx_choose(&new->rx);
+    int error = options->netns[0] == '\0' ? 0 : netns_identify("/proc/thread-self/ns/net", &new->netns_id);
+    if (error)
+        log_cannot(error, "tell which network namespace this is");
+    else
+        error = rx_choose(&new->rx);
     for (unsigned i = 0; i < new->count; i++)
         new->worker[i] = (struct worker){.all = new, .index = i, .wake_fd = -1};
     for (unsigned i = 0; i < new->count && !error; i++)
@@ -251,7 +254,7 @@ static void wake(int fd)
 static struct stats totals_of(const struct workers *workers)
 {
     struct stats total = {0};
-    stats_add(&total, workers->exporter_stats);
+    stats_add(&total, workers->totals);
     for (unsigned i = 0; i < workers->count; i++)
         stats_add(&total, &workers->worker[i].stats);
     return total;
@@ -272,21 +275,24 @@ static void log_totals(const struct workers *workers)
     exporter_log_stats(workers->exporter);
 }
 
-static void take_flows(struct workers *workers)
+/* What waits when it begins: more may come as fast as it is taken. Delays and pace go by the clock. */
+static void take_flows_of(struct worker *worker)
 {
-    for (unsigned i = 0; i < workers->count; i++) {
-        struct flow_ring *flows = workers->worker[i].flows;
-        for (const struct flow_note *note; flows && (note = flow_ring_peek(flows)); flow_ring_take(flows))
-            exporter_add(workers->exporter, &note->flow);
+    struct exporter *exporter = worker->all->exporter;
+    for (size_t left = flow_ring_waiting(worker->flows); left > 0; left--) {
+        if (left % CLOCK_EVERY == 0)
+            exporter_begin(exporter, instant_now());
+        exporter_add(exporter, &flow_ring_peek(worker->flows)->flow);
+        flow_ring_take(worker->flows);
     }
 }
 
 /* For the holder of the role. */
 static void export_once(struct workers *workers)
 {
-    struct instant now = instant_now();
-    exporter_begin(workers->exporter, now);
-    take_flows(workers);
+    exporter_begin(workers->exporter, instant_now());
+    for (unsigned i = 0; i < workers->count && workers->count > 1; i++)
+        take_flows_of(&workers->worker[i]);
     int error = exporter_run(workers->exporter, instant_now());
     if (error) {
         atomic_store_explicit(&workers->error, error, memory_order_relaxed);
@@ -296,23 +302,30 @@ static void export_once(struct workers *workers)
         log_totals(workers);
 }
 
-/* Exports what all workers have, unless another does so already, who then goes on until all is done. */
+/*
+ * Exports what all workers have, unless another does so already, who then goes on until all is done; but not
+ * for ever, for it has events of its own to read: after some rounds the next worker is woken to go on.
+ */
 static void export(struct worker *worker)
 {
     struct workers *workers = worker->all;
     poll_set_clear(&worker->exporter_set);
     if (!export_role_take(&workers->role))
         return;
-    do {
+    for (int rounds = 0; rounds < ROUNDS_MAX; rounds++) {
         export_role_begin(&workers->role);
         export_once(workers);
         poll_set_clear(&worker->exporter_set);
         exporter_wants(workers->exporter, &worker->exporter_set);
-    } while (!export_role_release(&workers->role));
+        if (export_role_release(&workers->role))
+            return;
+    }
+    export_role_give_up(&workers->role);
+    wake(workers->worker[(worker->index + 1) % workers->count].wake_fd);
 }
 
 /* How soon the next turn has to be. */
-enum pace { AT_REST, ON_INTERVAL, AT_ONCE };
+enum pace { AT_REST, ON_EVENT, ON_INTERVAL, AT_ONCE };
 
 /* The last one to have run the exporter waits for what the exporter waits for, too. */
 static void wait_for_work(struct worker *worker, enum pace pace)
@@ -321,12 +334,14 @@ static void wait_for_work(struct worker *worker, enum pace pace)
     uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
     struct pollfd *wake_fd = &set->fds[set->count];
     poll_set_add(set, worker->wake_fd, POLLIN);
-    if (worker->index == 0)
+    if (worker->index == 0) {
         poll_set_add(set, worker->all->signals, POLLIN);
+        poll_set_before(set, worker->all->netns_check_ns);
+    }
     ct_events_wants(worker->events, set);
-    if (pace == AT_REST)
+    if (pace <= ON_EVENT)
         ct_events_wants_event(worker->events, set);
-    else
+    if (pace != AT_REST)
         poll_set_before(set, pace == AT_ONCE ? 0 : now_ns + DRAIN_INTERVAL_NS);
     uint64_t count;
     if (poll_set_wait(set, now_ns) > 0 && wake_fd->revents &&
@@ -380,19 +395,62 @@ static enum pace turn(struct worker *worker)
     export(worker);
     if (drained == DRAIN_LIMIT)
         return AT_ONCE;
+    if (atomic_load_explicit(&worker->all->awaiting, memory_order_relaxed))
+        return ON_EVENT;
     return more || drained > 0 ? ON_INTERVAL : AT_REST;
 }
 
-/* false when it is time to end. */
-static bool handle_signals(struct workers *workers)
+/* Ctrl-C on a terminal may reach a script as well, which passes it on: what comes within a second of the
+ * first is the same wish. */
+static void take_signals(struct workers *workers)
 {
-    struct signalfd_siginfo info;
-    while (read(workers->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo != SIGUSR1)
-            return false;
+    unsigned wishes = signals_take(workers->signals);
+    if ((wishes & SIGNALS_TOTALS) != 0)
         atomic_store_explicit(&workers->totals_wanted, true, memory_order_relaxed);
-    }
-    return atomic_load_explicit(&workers->error, memory_order_relaxed) == 0;
+    if ((wishes & SIGNALS_END) == 0)
+        return;
+    uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+    if (workers->told_ns == 0)
+        workers->told_ns = now_ns;
+    else if (now_ns - workers->told_ns >= IMPATIENCE_NS)
+        workers->hurried = true;
+}
+
+static bool is_told_to_end(struct workers *workers)
+{
+    take_signals(workers);
+    return workers->told_ns != 0;
+}
+
+static bool is_hurried(struct workers *workers)
+{
+    take_signals(workers);
+    return workers->hurried;
+}
+
+static bool has_failed(struct workers *workers)
+{
+    return atomic_load_explicit(&workers->error, memory_order_relaxed) != 0;
+}
+
+/* Whether another namespace has the name by now. The one that is read stays as long as our sockets. */
+static bool has_netns_moved(struct workers *workers)
+{
+    uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+    if (now_ns < workers->netns_check_ns)
+        return false;
+    workers->netns_check_ns = now_ns + NETNS_CHECK_NS;
+    struct netns_id present;
+    int error = netns_identify(workers->netns, &present);
+    if (error && !workers->netns_is_gone)
+        log_warnx("network namespace %s was removed (%s): reading what is left of it, until there is one of "
+                  "that name again",
+                  workers->netns, strerror(-error));
+    workers->netns_is_gone = error != 0;
+    if (error || netns_is_same(&present, &workers->netns_id))
+        return false;
+    log_info("network namespace %s is another one now: going over to it", workers->netns);
+    return true;
 }
 
 /* Hears no more, and hands on what the kernel has already sent, and what is known of connections that last.
@@ -409,85 +467,125 @@ static void finish_worker(struct worker *worker)
     ct_events_run(worker->events, instant_now());
 }
 
-static void run_worker(struct worker *worker)
+/* true: because the namespace has moved. */
+static bool run_worker(struct worker *worker)
 {
     struct workers *workers = worker->all;
     enum pace pace = AT_REST;
     export(worker); /* templates leave before the first flow */
     while (!atomic_load_explicit(&workers->stopping, memory_order_relaxed)) {
         wait_for_work(worker, pace);
-        if (worker->index == 0 && !handle_signals(workers))
+        if (worker->index == 0 && (is_told_to_end(workers) || has_failed(workers)))
             break;
+        if (worker->index == 0 && has_netns_moved(workers))
+            return true;
         pace = turn(worker);
     }
+    return false;
 }
 
 /* A turn of the first worker while the end waits for something. false: another signal, or too long a wait,
  * ends that. */
 static bool go_on(struct workers *workers, uint64_t end_ns)
 {
-    wait_for_work(&workers->worker[0], ON_INTERVAL);
-    if (!handle_signals(workers) || instant_read_clock(CLOCK_MONOTONIC) >= end_ns)
+    wait_for_work(&workers->worker[0], ON_EVENT);
+    if (is_hurried(workers) || has_failed(workers) || instant_read_clock(CLOCK_MONOTONIC) >= end_ns)
         return false;
     turn(&workers->worker[0]);
     return true;
 }
 
-static uint64_t count_deferred(const struct workers *workers)
+/* Modulo 2^32. */
+static uint32_t count_deferred(const struct workers *workers)
 {
-    uint64_t count = 0;
+    uint32_t count = 0;
     for (unsigned i = 0; i < workers->count; i++)
         count += ct_events_deferred(workers->worker[i].events);
     return count;
 }
 
+static void tell_left_behind(struct workers *workers, uint64_t count, const char *at_least)
+{
+    stats_count(&workers->worker[0].stats.left_behind, count);
+    log_warnx(
+        "the end came while the kernel still kept the events of %s%" PRIu64 " ended connections: what was "
+        "not reported of them before is lost unless ctflow9 starts again within a second; raise --rcvbuf",
+        at_least, count);
+}
+
+/* The wait was too long: what the kernel still has is lost when nobody listens any more. */
+static void leave_behind(struct workers *workers)
+{
+    uint64_t count;
+    int error = ct_events_count_kept(workers->worker[0].events, UINT64_MAX, LAST_COUNT_NS, &count);
+    if (error || count > 0)
+        tell_left_behind(workers, count, error ? "at least " : "");
+}
+
+static bool keeps_none(struct workers *workers)
+{
+    uint64_t count;
+    return ct_events_count_kept(workers->worker[0].events, 1, 0, &count) == 0 && count == 0;
+}
+
 /*
  * At the end: events that did not fit. The kernel throws them away once nobody listens. It tries to send them
  * a second after the first of them did not fit, and then every 10 ms, until one does not fit
- * (net/netfilter/nf_conntrack_ecache.c): when all did for longer than a second, it has no more. Its list of
- * them would tell the same, but takes seconds to read when it is long, and holds up the sending.
+ * (net/netfilter/nf_conntrack_ecache.c). When all did for longer than a second it has no more, unless it is
+ * still about it or has not come to it: its list of them tells, but reading it holds up the sending, so it is
+ * asked for only then.
+ *
+ * settled is the count of those that did not fit when the kernel had none before, end_ns when to give up.
+ * false: it was given up.
  */
-static void take_deferred(struct workers *workers)
+static bool take_deferred(struct workers *workers, uint32_t *settled, uint64_t end_ns)
 {
-    uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
-    uint64_t end_ns = now_ns + LAST_EVENTS_NS;
-    uint64_t deferred = 0, changed_ns = now_ns;
-    for (uint64_t count = count_deferred(workers); count > 0; count = count_deferred(workers)) {
-        now_ns = instant_read_clock(CLOCK_MONOTONIC);
-        if (count != deferred)
-            changed_ns = now_ns;
-        else if (now_ns - changed_ns >= LAST_RETRY_NS)
-            return;
-        deferred = count;
+    uint64_t ask_ns = instant_read_clock(CLOCK_MONOTONIC) + LAST_RETRY_NS;
+    for (uint32_t deferred = count_deferred(workers); deferred != *settled;) {
         if (!go_on(workers, end_ns)) {
-            log_warnx("the end came before all events that the kernel had kept: their connections are not "
-                      "reported, unless ctflow9 starts again soon");
-            return;
+            leave_behind(workers);
+            return false;
         }
+        uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+        uint32_t before = deferred;
+        deferred = count_deferred(workers);
+        if (deferred == before && now_ns < ask_ns)
+            continue;
+        ask_ns = now_ns + LAST_RETRY_NS;
+        if (deferred == before && keeps_none(workers))
+            *settled = deferred;
     }
+    return true;
 }
 
 /* At the end: what connections have carried that was not reported yet, so that the next start can take all of
- * it as reported. */
-static void look_once_more(struct workers *workers)
+ * it as reported. Returns how long it took. */
+static uint64_t look_once_more(struct workers *workers)
 {
-    uint64_t end_ns = instant_read_clock(CLOCK_MONOTONIC) + LAST_LOOK_NS;
+    uint64_t begin_ns = instant_read_clock(CLOCK_MONOTONIC);
+    bool goes_on = true;
     ct_dump_finish(workers->dump);
-    while (!ct_dump_is_over(workers->dump))
-        if (!go_on(workers, end_ns)) {
-            log_warnx("the last look at the conntrack table was cut short: what some connections that last "
-                      "have carried since the one before is not reported");
-            return;
-        }
+    while (goes_on && !ct_dump_is_over(workers->dump))
+        goes_on = go_on(workers, begin_ns + LAST_LOOK_NS);
+    if (!goes_on)
+        log_warnx("the last look at the conntrack table was cut short: what some connections that last "
+                  "have carried since the one before is not reported");
+    return instant_read_clock(CLOCK_MONOTONIC) - begin_ns;
 }
 
-static void end(struct workers *workers)
+/*
+ * While events are awaited, connections that last go on: so the look comes after that, and after the look,
+ * during which events may have been deferred, those are awaited too. false: something was left behind, and
+ * was counted.
+ */
+static bool end(struct workers *workers, uint32_t *settled)
 {
-    if (atomic_load_explicit(&workers->error, memory_order_relaxed) != 0)
-        return; /* there is nobody to report to */
-    take_deferred(workers);
+    uint64_t end_ns = instant_read_clock(CLOCK_MONOTONIC) + LAST_EVENTS_NS;
+    atomic_store_explicit(&workers->awaiting, true, memory_order_relaxed);
+    bool all = take_deferred(workers, settled, end_ns);
     if (workers->dump)
-        look_once_more(workers);
+        end_ns += look_once_more(workers);
+    return all && take_deferred(workers, settled, end_ns);
 }
 
 static void *run_thread(void *context)
@@ -519,31 +617,44 @@ static void stop_threads(struct workers *workers, unsigned running)
         pthread_join(workers->worker[i].thread, NULL);
 }
 
-int workers_run(struct workers *workers, struct exporter *exporter, const struct stats *exporter_stats,
-                int signals)
+/* Ends the reading: first with all that the kernel has, then whatever has come meanwhile. */
+static void finish(struct workers *workers, unsigned running, bool dumping)
+{
+    uint32_t settled = 0;
+    workers->netns_check_ns = POLL_SET_NEVER;
+    bool is_counted = has_failed(workers) || !end(workers, &settled); /* or there is nobody to report to */
+    if (dumping)
+        ct_dump_stop(workers->dump);
+    finish_worker(&workers->worker[0]);
+    stop_threads(workers, running);
+    uint32_t left_behind = count_deferred(workers) - settled;
+    if (!is_counted && left_behind > 0)
+        tell_left_behind(workers, left_behind, "");
+}
+
+int workers_run(struct workers *workers, struct exporter *exporter, struct stats *totals, int signals)
 {
     workers->exporter = exporter;
-    workers->exporter_stats = exporter_stats;
+    workers->totals = totals;
     workers->signals = signals;
 
     unsigned running = start_threads(workers);
-    int error = running < workers->count ? -errno : 0;
-    bool dumping = !error && workers->dump;
+    int outcome = running < workers->count ? -errno : 0;
+    bool dumping = !outcome && workers->dump;
     if (dumping)
-        error = ct_dump_start(workers->dump);
-    if (error) {
-        log_cannot(error, "start a thread");
+        outcome = ct_dump_start(workers->dump);
+    if (outcome) {
+        log_cannot(outcome, "start a thread");
+        stop_threads(workers, running);
     } else {
-        run_worker(&workers->worker[0]);
-        end(workers);
-        if (dumping)
-            ct_dump_stop(workers->dump);
+        bool moved = run_worker(&workers->worker[0]);
+        finish(workers, running, dumping);
+        outcome = moved && workers->told_ns == 0 ? WORKERS_MOVED : 0;
     }
-    finish_worker(&workers->worker[0]);
-    stop_threads(workers, running);
     export_once(workers);
-    exporter_finish(exporter);
     see_troubles(workers, UINT64_MAX);
-    log_totals(workers);
-    return error ? error : atomic_load_explicit(&workers->error, memory_order_relaxed);
+    for (unsigned i = 0; i < workers->count; i++)
+        stats_add(totals, &workers->worker[i].stats);
+    int error = atomic_load_explicit(&workers->error, memory_order_relaxed);
+    return error ? error : outcome;
 }

@@ -106,10 +106,11 @@ START_TEST(hears_of_connections_that_a_program_removes)
 }
 END_TEST
 
-static void ignore(void *context, const struct nlmsghdr *message)
+static bool ignore(void *context, const struct nlmsghdr *message)
 {
     (void)context;
     (void)message;
+    return true;
 }
 
 START_TEST(hears_of_connections_that_expire)

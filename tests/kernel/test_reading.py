@@ -7,7 +7,7 @@ import time
 import unittest
 
 from ctflow9 import Ctflow9
-from lab import BINARY, Lab, Process, wait_until
+from lab import BINARY, PROGRAMS, Lab, Process, wait_until
 from netflow import Port
 from traffic import MASQUERADED, MASQUERADED_V6, PLAIN, PLAIN_V6, TARGETS, Traffic
 from truth import Truth
@@ -163,6 +163,53 @@ class Reading(unittest.TestCase):
             lab.flush()
             self.assertEqual(exporter.stop(signal.SIGINT), 0)
             self.assertEqual(exporter.totals()["flows"], 3)
+
+    def test_hangup(self):
+        """A terminal that is closed ends it like SIGTERM; nohup prevents that."""
+        with Lab() as lab:
+            exporter = Ctflow9(lab)
+            traffic = Traffic(lab)
+            traffic.udp(PLAIN, requests=1, answers=1)
+            self.assertEqual(exporter.stop(signal.SIGHUP), 0)
+            self.assertEqual(exporter.totals()["flows"], 1)
+
+            exporter = Ctflow9(lab, within=("nohup",))
+            exporter.send(signal.SIGHUP)
+            traffic.udp(PLAIN, requests=1, answers=1)
+            lab.flush()
+            exporter.wait_flows(1)
+            exporter.finish()
+
+    def test_namespace_made_anew(self):
+        """It has another with the same name: what is left of the old one is reported, then the new one is read."""
+        for options, flows in ((), 2500), (("--active-timeout", 0), 2000):
+            with self.subTest(options=options), Lab() as lab:
+                inner = self.make_inner(lab)
+                exporter = Process(lab, "ctflow9", [BINARY, "--json", "--set-sysctls", "--netns", inner.name, *options])
+
+                def is_read(count):
+                    wait_until(lambda: inner.listeners() == 1, "ctflow9 listens")
+                    inner.run(f"{PROGRAMS}/make_flows", "--flows", 1000)
+                    inner.run("conntrack", "-F")
+                    wait_until(lambda: exporter.output().count("\n") >= count, f"{count} lines are there")
+
+                is_read(1000)
+                # Nothing but a look at the table tells of these.
+                inner.run(f"{PROGRAMS}/make_flows", "--flows", 500, "--skip", 5000)
+                lab.namespaces.remove(inner)
+                inner.remove()
+                exporter.wait_log("was removed")
+                inner = self.make_inner(lab)
+                exporter.wait_log("is another one now")
+                is_read(flows)
+                self.assertEqual(exporter.stop(), 0)
+                self.assertEqual(re.findall(r"totals: .* flows (\d+)", exporter.log()), [str(flows)])
+                self.assertEqual(exporter.output().count("\n"), flows)
+
+    def make_inner(self, lab):
+        inner = lab.namespace("inner")
+        inner.nft("table inet t { chain c { type filter hook output priority 0; ct state new accept; }; }")
+        return inner
 
     def test_end_drains(self):
         """What the kernel has sent when SIGTERM comes is still read, and what is held is sent."""

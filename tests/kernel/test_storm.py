@@ -3,6 +3,8 @@
 
 import json
 import signal
+import subprocess
+import time
 import unittest
 
 from ctflow9 import Ctflow9
@@ -62,6 +64,71 @@ class Storm(unittest.TestCase):
                 totals = exporter.finish()
                 self.assertGreater(totals["deferred"], 0)
                 self.assertEqual((totals["flows"], totals["lost"]), (5000, 0))
+
+    def flush_soon(self, lab):
+        """A process that flushes the table at once when it is sent a line."""
+        return subprocess.Popen(lab.router.command("sh", "-c", "read go; exec conntrack -F"),
+                                stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def test_deferred_while_it_ends(self):
+        """Connections end while the table is looked through for the last time."""
+        for options in (), ("--workers", 2):
+            with self.subTest(options=options), Lab() as lab:
+                lab.router.sysctl({"net.netfilter.nf_conntrack_udp_timeout": 600})
+                exporter = Ctflow9(lab, "--json", "--rcvbuf", "1M", *options)
+                lab.make_flows(COUNT)
+                with self.flush_soon(lab) as flush:
+                    exporter.send(signal.SIGTERM)
+                    flush.communicate(b"go\n")
+                totals = exporter.finish(limit_s=60)
+                self.assertEqual((totals["flows"], totals["lost"]), (COUNT, 0))
+                self.assertEqual(exporter.output().count("\n"), COUNT)
+
+    def test_left_behind(self):
+        """What there was no time for is counted, and said."""
+        count = 20000
+        with Lab() as lab:
+            lab.router.sysctl({"net.netfilter.nf_conntrack_udp_timeout": 600})
+            exporter = Ctflow9(lab, "--rcvbuf", "4K", "--active-timeout", 0)
+            lab.make_flows(count)
+            lab.flush()
+            exporter.send(signal.SIGTERM)
+            time.sleep(1.1)  # a signal that comes sooner is taken for the first
+            totals = exporter.finish()
+            self.assertGreater(totals["left_behind"], 0)
+            self.assertLess(totals["flows"], count)
+            self.assertAlmostEqual(totals["flows"] + totals["left_behind"], count, delta=count // 10)
+            self.assertRegex(exporter.log(), rf"warning: the end came .* {totals['left_behind']} ended")
+
+    def test_one_wish_to_end(self):
+        """A terminal's signal and a script's, or any number of them at once, cut nothing short."""
+        with Lab() as lab:
+            lab.router.sysctl({"net.netfilter.nf_conntrack_udp_timeout": 600})
+            exporter = Ctflow9(lab)
+            lab.make_flows(COUNT)
+            for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTERM:
+                exporter.send(number)
+            totals = exporter.finish()
+            self.assertEqual(totals["flows"], COUNT)
+            self.assertNotIn("warning", exporter.log())
+
+    def test_pace_of_workers(self):
+        """One worker exports for all, but not for ever, and goes by the clock: what is slower than the pace is not
+        dropped, and the totals are told meanwhile."""
+        with Lab() as lab:
+            lab.router.sysctl({"net.netfilter.nf_conntrack_udp_timeout": 600})
+            sink = lab.start(lab.collector, "sink", f"{PROGRAMS}/sink", "--address", "10.3.0.2")
+            sink.wait_log("listening")
+            exporter = Ctflow9(lab, "-c", "10.3.0.2", "--json", "--workers", 2, "--max-rate", 1000000,
+                               "--queue", 16384)
+            lab.make_flows(COUNT)
+            with self.flush_soon(lab) as flush:
+                flush.communicate(b"go\n")
+            exporter.ask()
+            exporter.wait_flows(COUNT)
+            exporter.finish()
+            sent = exporter.totals("10.3.0.2:2055")
+            self.assertEqual((sent["records"], sent["records_dropped"]), (COUNT, 0))
 
     def test_unreliable(self):
         """Then it is lost, and counted."""

@@ -259,10 +259,11 @@ START_TEST(lets_only_the_mark_pass)
 }
 END_TEST
 
-static void count_message(void *context, const struct nlmsghdr *message)
+static bool count_message(void *context, const struct nlmsghdr *message)
 {
     ck_assert_int_eq(message->nlmsg_type, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS);
     ++*(unsigned *)context;
+    return true;
 }
 
 static int ask(int fd, uint8_t type, unsigned *messages)

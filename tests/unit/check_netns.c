@@ -73,12 +73,43 @@ START_TEST(says_why_it_cannot_enter)
 }
 END_TEST
 
+static void identified(const char *name_or_path, struct netns_id *id)
+{
+    ck_assert_int_eq(netns_identify(name_or_path, id), 0);
+}
+
+/* ip-netns(8) mounts a namespace over a file, and takes both away. */
+START_TEST(another_one_of_the_same_name_is_told_apart)
+{
+    struct netns_id first, entered, own, second;
+    make_named();
+    identified("check", &first);
+    identified("/proc/thread-self/ns/net", &own);
+    ck_assert(!netns_is_same(&first, &own));
+    int left = netns_enter("check");
+    ck_assert_int_ge(left, 0);
+    identified("/proc/thread-self/ns/net", &entered);
+    ck_assert(netns_is_same(&first, &entered));
+
+    ck_assert_int_eq(umount2("/run/netns/check", MNT_DETACH), 0);
+    ck_assert_int_eq(netns_identify("check", &second), -EINVAL);
+    ck_assert_int_eq(unlink("/run/netns/check"), 0);
+    ck_assert_int_eq(netns_identify("check", &second), -ENOENT);
+    ck_assert_int_eq(rmdir("/run/netns"), 0);
+    make_named();
+    identified("check", &second);
+    ck_assert(!netns_is_same(&first, &second));
+    ck_assert_int_eq(netns_leave(left), 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("netns");
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, enters_and_comes_back, 0, 3);
     tcase_add_test(tcase, says_why_it_cannot_enter);
+    tcase_add_test(tcase, another_one_of_the_same_name_is_told_apart);
     Suite *suite = suite_create("netns");
     suite_add_tcase(suite, tcase);
     return lab_run(suite);

@@ -51,11 +51,13 @@ START_TEST(every_counter_under_its_name)
                                 .datagrams = 15,
                                 .aggregates_early = 16,
                                 .lines = 17,
-                                .lines_lost = 18};
+                                .lines_lost = 18,
+                                .left_behind = 23};
     stats_log(&stats);
     ck_assert_str_eq(
         written(),
         "ctflow9: totals: events 1, lost 2, malformed 3, truncated 4, ignored 5, foreign 22, deferred 6, "
+        "left_behind 23, "
         "guard_releases 7, repeated 8, adopted 9, table_full 10, gone 11, empty 19, counters_reset 20, "
         "uncounted 21, flows 12, "
         "flows_no_counters 13, records 14, datagrams 15, aggregates_early 16, lines 17, lines_lost 18\n");

@@ -41,6 +41,7 @@ enum {
     DRAIN_LIMIT = 512,
     NOTES_LIMIT = 100,
     LOOK_LIMIT = 1000,
+    ROUNDS_MAX = 2,
     LOCKED_STEPS = 64,      /* of the kernel, between two looks of the dump */
     DUMP_ROWS = 32,         /* rows read at once */
     FOLLOWED_MAX = 1 << 20, /* nobody is SILENT after that many */
@@ -346,7 +347,8 @@ int ct_request_dump(int fd, uint8_t type, const struct mark_option *mark,
         if (breaks && is_table)
             rows[0].header.nlmsg_flags = NLM_F_DUMP_INTR;
         for (unsigned i = 0; i < count; i++)
-            on_message(context, &rows[i].header);
+            if (!on_message(context, &rows[i].header))
+                return -ECANCELED;
         if (count > 0 && slot % 7 == 0)
             on_message(context, &rows[count - 1].header);
     }
@@ -410,21 +412,33 @@ static void take_notes(struct worker *worker)
     }
 }
 
-static void export(void)
+static void export_flows_of(struct worker *worker)
+{
+    for (size_t left = flow_ring_waiting(worker->flows); left > 0; left--) {
+        const struct flow_note *note = flow_ring_peek(worker->flows);
+        add(&exporter.out, sums_of(&note->flow));
+        if (note->flow.mark != 0)
+            add(&followed[note->flow.mark].out, sums_of(&note->flow));
+        exporter.flows++;
+        flow_ring_take(worker->flows);
+    }
+}
+
+static void export(struct worker *worker)
 {
     if (!export_role_take(&role))
         return;
-    do {
+    for (int rounds = 0; rounds < ROUNDS_MAX; rounds++) {
         export_role_begin(&role);
         for (int i = 0; i < WORKERS; i++)
-            for (const struct flow_note *note; (note = flow_ring_peek(workers[i].flows));
-                 flow_ring_take(workers[i].flows)) {
-                add(&exporter.out, sums_of(&note->flow));
-                if (note->flow.mark != 0)
-                    add(&followed[note->flow.mark].out, sums_of(&note->flow));
-                exporter.flows++;
-            }
-    } while (!export_role_release(&role));
+            export_flows_of(&workers[i]);
+        if (export_role_release(&role))
+            return;
+    }
+    export_role_give_up(&role);
+    const uint64_t one = 1;
+    if (write(workers[(worker - workers + 1) % WORKERS].wake_fd, &one, sizeof(one)) < 0)
+        abort();
 }
 
 static void *run_worker(void *context)
@@ -437,7 +451,7 @@ static void *run_worker(void *context)
         if (drained < limit)
             more = tracker_look(worker->tracker, worker->questions, room(worker, LOOK_LIMIT));
         take_notes(worker);
-        export();
+        export(worker);
         struct pollfd fd = {.fd = worker->wake_fd, .events = POLLIN};
         uint64_t count;
         if (!more && poll(&fd, 1, 1) > 0 && read(worker->wake_fd, &count, sizeof(count)) < 0)
@@ -581,7 +595,7 @@ static void run_for(unsigned ms, uint32_t table_capacity)
     atomic_store(&workers_stopping, true);
     for (int i = 0; i < WORKERS; i++)
         pthread_join(workers[i].thread, NULL);
-    export();
+    export(&workers[0]);
 
     ct_dump_close(dump);
     for (int i = 0; i < WORKERS; i++)
