@@ -69,6 +69,7 @@ int main(int argc, char **argv)
     struct exporter *exporter = NULL;
 
     descriptors_take_standard();
+    log_init(false);
     switch (options_parse(&options, argc, argv)) {
     case OPTIONS_DONE:
         return EXIT_SUCCESS;

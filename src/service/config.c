@@ -4,12 +4,19 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_OCTETS_MAX = 1 << 20, NUMBER_TEXT_MAX = 32 };
+#include "ctflow9/json_fault.h"
+#include "ctflow9/log.h"
+
+enum { FILE_OCTETS_MAX = 1 << 20, PIPE_PATIENCE_MS = 10000, NUMBER_TEXT_MAX = 32 };
 
 #define JSON(type) (1u << JSON_##type)
 
@@ -38,27 +45,99 @@ struct config {
     size_t octets;
 };
 
-/* Reads the whole file, which may be a pipe. 0 or -errno. */
+/* What the file says is done with the program's privileges, so who may write it matters. Groups that have the
+ * number of the file's owner are that user's own. */
+static void warn_of_writers(const char *path, const struct stat *status)
+{
+    char directory[PATH_MAX];
+    struct stat above;
+    const char *slash = strrchr(path, '/');
+    if ((status->st_mode & S_IWOTH) != 0)
+        log_warnx("%s: everybody may write to this file, and so tell ctflow9 what to do; type: chmod o-w %s",
+                  path, path);
+    else if ((status->st_mode & S_IWGRP) != 0 && status->st_gid != 0 && status->st_gid != status->st_uid)
+        log_warnx("%s: group %u may write to this file, and so tell ctflow9 what to do; type: chmod g-w %s",
+                  path, status->st_gid, path);
+    snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    if (stat(directory, &above) == 0 && (above.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH)
+        log_warnx("%s: everybody may replace this file, and so tell ctflow9 what to do; type: chmod o-w %s",
+                  path, directory);
+}
+
+/* A pipe may have no writer yet: then it reads as if at its end. Octets, 0 at the end, or -errno. */
+static ssize_t read_patiently(struct config *config, int fd, bool is_pipe)
+{
+    for (;;) {
+        ssize_t octets = read(fd, config->text + config->octets, FILE_OCTETS_MAX - config->octets);
+        if (octets > 0 || (octets == 0 && (!is_pipe || config->octets > 0)))
+            return octets;
+        if (octets < 0 && errno != EAGAIN && errno != EINTR)
+            return -errno;
+        struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+        if (poll(&pollfd, 1, PIPE_PATIENCE_MS) == 0)
+            return -ETIMEDOUT;
+        if ((pollfd.revents & (POLLIN | POLLHUP)) == POLLHUP)
+            return 0; /* the writer came, and left */
+    }
+}
+
+static int read_all(struct config *config, int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (S_ISDIR(status.st_mode))
+        return -EISDIR;
+    if (!S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode))
+        return -ENXIO;
+    warn_of_writers(config->path, &status);
+    config->text = malloc(FILE_OCTETS_MAX);
+    if (!config->text)
+        return -ENOMEM;
+    ssize_t octets;
+    while ((octets = read_patiently(config, fd, S_ISFIFO(status.st_mode))) > 0)
+        config->octets += (size_t)octets;
+    return octets < 0 ? (int)octets : config->octets == FILE_OCTETS_MAX ? -EFBIG : 0;
+}
+
+/* Reads the whole file, which may be a pipe; opening one waits for its writer unless told not to. 0 or
+ * -errno. */
 static int read_file(struct config *config)
 {
-    int fd = open(config->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(config->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return -errno;
-    int error = 0;
-    ssize_t octets;
-    config->text = malloc(FILE_OCTETS_MAX);
-    if (!config->text) {
-        error = -ENOMEM;
-        goto cleanup;
-    }
-    while ((octets = read(fd, config->text + config->octets, FILE_OCTETS_MAX - config->octets)) > 0)
-        config->octets += (size_t)octets;
-    if (octets < 0)
-        error = -errno;
-    else if (config->octets == FILE_OCTETS_MAX)
-        error = -EFBIG;
-cleanup:
+    int error = read_all(config, fd);
     close(fd);
+    return error;
+}
+
+/* Why the file was not read. A link to nothing is there, while a missing default file is none of the errors.
+ */
+static int refuse_file(const char *path, int error, struct option_error *why)
+{
+    struct stat status;
+    switch (error) {
+    case -ENOENT:
+        if (lstat(path, &status) == 0)
+            return option_error(why, "%s: this is a symbolic link to a file that does not exist", path);
+        break;
+    case -EISDIR:
+        option_error(why, "%s: this is a directory: give a file", path);
+        return error;
+    case -ENXIO:
+        option_error(why, "%s: this is neither a file nor a pipe", path);
+        return error;
+    case -EFBIG:
+        option_error(why, "%s: this is larger than a configuration can be, which is 1 MiB", path);
+        return error;
+    case -ETIMEDOUT:
+        option_error(why, "%s: nothing came through this pipe for %d seconds", path, PIPE_PATIENCE_MS / 1000);
+        return error;
+    default:
+        break;
+    }
+    option_error(why, "%s: %s", path, strerror(-error));
     return error;
 }
 
@@ -161,12 +240,19 @@ static int set_key(const struct config *config, size_t index, const char *key, c
     return error;
 }
 
+static int refuse_text(const struct config *config, const json_error_t *json_error, struct option_error *why)
+{
+    struct json_fault fault;
+    json_fault_find(&fault, config->text, config->octets, json_error);
+    return option_error(why, "%s:%u:%u: %s", config->path, fault.line, fault.column, fault.why);
+}
+
 static int set_all(const struct config *config, struct options *options, struct option_error *why)
 {
     json_error_t json_error;
     json_t *object = json_loadb(config->text, config->octets, JSON_REJECT_DUPLICATES, &json_error);
     if (!object)
-        return option_error(why, "%s:%d: %s", config->path, json_error.line, json_error.text);
+        return refuse_text(config, &json_error, why);
     int error = 0;
     if (!json_is_object(object))
         error = option_error(why, "%s:1: give an object: { \"collector\": \"192.0.2.10\" }", config->path);
@@ -182,10 +268,7 @@ int config_read(struct options *options, const char *path, struct option_error *
 {
     struct config config = {.path = path};
     int error = read_file(&config);
-    if (!error)
-        error = set_all(&config, options, why);
-    else
-        option_error(why, "%s: %s", path, strerror(-error));
+    error = error ? refuse_file(path, error, why) : set_all(&config, options, why);
     free(config.text);
     return error;
 }

@@ -22,6 +22,8 @@ BAD_OPTIONS = [
     ["--fields", "mark,colour"],
     ["--rcvbuf", "1e3"],
     ["-f", "/nonexistent"],
+    ["-f", "/"],
+    ["-f", "/dev/null"],
 ]
 
 BAD_CONFIGURATIONS = [
@@ -59,7 +61,30 @@ class Options(unittest.TestCase):
                     file.write(text)
                 result = start("-f", path)
                 self.refused(result)
-                self.assertIn(f"{path}:{line}: ", result.stderr)
+                self.assertIn(f"{path}:{line}:", result.stderr)
+
+    def test_configuration_from_a_pipe(self):
+        result = subprocess.run(["bash", "-c", '"$0" --check -f <(sleep 0.2; echo "{ \\"queue\\": 7 }")', BINARY],
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn('"queue": 7', result.stdout)
+
+    def test_no_standard_output(self):
+        """--check cannot do what it does, and says so."""
+        for redirection in ">&-", ">/dev/full":
+            with self.subTest(redirection=redirection):
+                self.refused(subprocess.run(["sh", "-c", f'exec "$0" --check {redirection}', BINARY],
+                                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10))
+
+    def test_configuration_that_everybody_may_write(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "ctflow9.json")
+            with open(path, "w") as file:
+                file.write("{}")
+            os.chmod(path, 0o666)
+            result = start("--check", "-f", path)
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stderr, r"\Actflow9: warning: [^\n]+/ctflow9.json: everybody may write[^\n]+\n\Z")
 
     def test_help_and_version(self):
         for option, said in SAID.items():

@@ -67,6 +67,8 @@ START_TEST(says_why_it_cannot_enter)
     refused("/nowhere/at/all", -ENOENT, "ip netns list");
     refused("/dev/null", -EINVAL, "not a network namespace");
     refused("/proc/self/ns/uts", -EINVAL, "not a network namespace");
+    ck_assert_int_eq(mkfifo("/run/fifo", 0600), 0); /* nobody is waited for */
+    refused("/run/fifo", -EINVAL, "not a network namespace");
     refused(endless, -ENAMETOOLONG, "/run/netns/aaa");
     lab_drop_capabilities();
     refused("check", -EPERM, "CAP_SYS_ADMIN");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ctflow9/option_value.h"
@@ -36,6 +37,7 @@ static void setup(void)
 {
     fd = memfd_create("ctflow9.json", MFD_CLOEXEC);
     ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fchmod(fd, 0600), 0);
     remove_file();
 }
 
@@ -256,7 +258,7 @@ START_TEST(another_file_replaces_it)
     write_file("not JSON at all");
     check_refused("-f /nonexistent/ctflow9.json",
                   "ctflow9: /nonexistent/ctflow9.json: No such file or directory\n");
-    check_refused("-f /", "ctflow9: /: Is a directory\n");
+    check_refused("-f /", "ctflow9: /: this is a directory: give a file\n");
     snprintf(words, sizeof(words), "-f %s", path);
     ck_assert_int_eq(parse(words), OPTIONS_REFUSED);
     write_file("{}");
