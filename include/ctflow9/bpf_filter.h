@@ -26,7 +26,7 @@ int bpf_filter_create_ring(uint32_t octets);
  * given of it: the source's port id, 0 for the kernel, which recvmsg(2) tells of what it takes from the
  * queue. This finds out where in its struct sk_buff the kernel keeps it, by a message from one socket of ours
  * to another. Takes CAP_PERFMON beside CAP_BPF, because it reads the kernel's memory, and CAP_NET_ADMIN. The
- * octets from the beginning, or -errno.
+ * octets from the beginning, -ENODATA when it is not found, or -errno.
  */
 int bpf_filter_find_source(void);
 

@@ -21,7 +21,7 @@ struct ct_events;
 struct ct_events_config {
     uint64_t rcvbuf_octets;
     bool reliable;
-    enum rx_kind rx; /* what rx_choose() came to */
+    struct rx_choice *rx; /* outlives the opening */
     struct netlink_filter filter;
     uint32_t table_limit; /* instead of nf_conntrack_max for the guard; 0 = what the kernel says. For tests */
     struct stats *stats;  /* outlives the events */

@@ -311,7 +311,7 @@ static int search(int from, int to)
         getsockname(to, (struct sockaddr *)&target, &size) != 0)
         return -errno;
     if (source.nl_pid == (uint32_t)getpid())
-        return -EAGAIN;
+        return -ENODATA;
     write_search(&program, source.nl_pid);
     int error = attach(to, &program);
     if (error)
@@ -319,7 +319,7 @@ static int search(int from, int to)
     if (sendto(from, message, sizeof(message), 0, (const struct sockaddr *)&target, size) < 0)
         return -errno;
     ssize_t octets = recv(to, received, sizeof(received), 0);
-    return octets < 0 ? -errno : (int)octets;
+    return octets < 0 ? -ENODATA : (int)octets;
 }
 
 int bpf_filter_find_source(void)

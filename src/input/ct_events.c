@@ -100,9 +100,9 @@ static int hear(struct ct_events *events, const struct ct_events_config *config)
     error = netlink_socket_set_reliable(events->fd, config->reliable);
     if (error)
         return refuse("set the way that events are delivered", error);
-    error = rx_open(&events->rx, events->fd, config->rx, &config->filter);
+    error = rx_open_choice(&events->rx, events->fd, config->rx, &config->filter);
     if (error)
-        return refuse("set up receiving", error);
+        return error;
     if (!rx_tells_programs(events->rx) && config->filter.share.index == 0)
         log_info(
             "what a program with CAP_NET_ADMIN sends is taken for the kernel's events: telling them apart "

@@ -15,19 +15,17 @@ static const struct rx_backend *const backends[] = {
     [RX_RECVMMSG] = &rx_recvmmsg,
 };
 
-/* 0 when all that rx_bpf.c needs is to be had, as opening one shows. */
-static int try_bpf(void)
+static const char *lack(int error)
 {
-    const struct netlink_filter everything = {0};
-    struct rx *rx;
-    int fd = netlink_socket_open();
-    if (fd < 0)
-        return fd;
-    int error = rx_open(&rx, fd, RX_BPF, &everything);
-    if (!error)
-        rx_close(rx);
-    close(fd);
-    return error;
+    switch (error) {
+    case -ENOMEM:
+        return "there is not enough memory, or the limit of the control group is too low (systemd's "
+               "MemoryMax=)";
+    case -EMFILE:
+        return "too many open files (ulimit -n, systemd's LimitNOFILE=)";
+    default:
+        return strerror(-error);
+    }
 }
 
 static const char *bpf_reason(int error)
@@ -38,14 +36,13 @@ static const char *bpf_reason(int error)
     case -EPERM:
     case -EACCES:
         return "it takes CAP_BPF outside any container, or a seccomp filter refuses it; before Linux 5.11 "
-               "also "
-               "locked memory (ulimit -l)";
+               "also locked memory (ulimit -l, systemd's LimitMEMLOCK=)";
     case -EINVAL:
         return "this kernel's BPF is too old, it takes Linux 5.8";
     case -EOPNOTSUPP:
         return "a big-endian program of 32 bits cannot know where a kernel of 64 bits writes";
     default:
-        return strerror(-error);
+        return lack(error);
     }
 }
 
@@ -80,9 +77,9 @@ static const char *uring_reason(int error)
     case -EINVAL:
         return "this kernel's io_uring is too old, it takes Linux 6.1";
     case -ENOMEM:
-        return "the limit on locked memory is too low (ulimit -l, systemd's LimitMEMLOCK=)";
+        return "the limit on memory or on locked memory is too low (ulimit -l, systemd's LimitMEMLOCK=)";
     default:
-        return strerror(-error);
+        return lack(error);
     }
 }
 
@@ -98,44 +95,61 @@ static bool is_uring_dearer(void)
     return percent > DEARER_PERCENT;
 }
 
-/* The first of them that is to be had and not dearer than the next. */
-static enum rx_kind choose(void)
+static const char *reason(enum rx_kind kind, int error)
 {
-    int error = try_bpf();
-    if (!error)
-        return RX_BPF;
-    log_info("receiving without a BPF ring buffer, which takes several times the CPU: %s", bpf_reason(error));
-    error = try_uring();
-    if (!error)
-        return is_uring_dearer() ? RX_RECVMMSG : RX_URING;
-    if (error != -EOPNOTSUPP) /* who built it without knows */
-        log_info("receiving with recvmmsg instead of io_uring: %s", uring_reason(error));
-    return RX_RECVMMSG;
+    switch (kind) {
+    case RX_BPF:
+        return bpf_reason(error);
+    case RX_URING:
+        return uring_reason(error);
+    default:
+        return lack(error);
+    }
 }
 
-int rx_choose(enum rx_kind *kind)
+/* From what is not to be had to the next, saying why. */
+static void step_down(struct rx_choice *choice, int error)
 {
-    static const char *const names[] = {
-        [RX_BPF] = "a BPF ring buffer", [RX_URING] = "io_uring", [RX_RECVMMSG] = "recvmmsg"};
-    const char *reason = NULL;
-    int error = 0;
-    if (*kind == RX_BPF && (error = try_bpf()) != 0)
-        reason = bpf_reason(error);
-    if (*kind == RX_URING && (error = try_uring()) != 0)
-        reason = uring_reason(error);
-    if (error) {
-        log_error("cannot receive with %s: %s; use --rx=auto or --rx=recvmmsg", names[*kind], reason);
-        return error;
+    if (choice->kind == RX_BPF) {
+        log_info("receiving without a BPF ring buffer, which takes several times the CPU: %s",
+                 bpf_reason(error));
+        choice->kind = is_uring_dearer() ? RX_RECVMMSG : RX_URING;
+        return;
     }
-    if (*kind == RX_AUTO)
-        *kind = choose();
-    log_debug("receiving with %s", names[*kind]);
-    return 0;
+    if (error != -EOPNOTSUPP) /* who built it without knows */
+        log_info("receiving with recvmmsg instead of io_uring: %s", uring_reason(error));
+    choice->kind = RX_RECVMMSG;
 }
 
 int rx_open(struct rx **rx, int fd, enum rx_kind kind, const struct netlink_filter *filter)
 {
     return backends[kind]->open(rx, fd, filter);
+}
+
+static int try_to_open(struct rx **rx, int fd, enum rx_kind kind, const struct netlink_filter *filter)
+{
+    int error = kind == RX_URING ? try_uring() : 0;
+    return error ? error : rx_open(rx, fd, kind, filter);
+}
+
+int rx_open_choice(struct rx **rx, int fd, struct rx_choice *choice, const struct netlink_filter *filter)
+{
+    static const char *const names[] = {
+        [RX_BPF] = "a BPF ring buffer", [RX_URING] = "io_uring", [RX_RECVMMSG] = "recvmmsg"};
+
+    if (choice->kind == RX_AUTO)
+        choice->kind = choice->asked == RX_AUTO ? RX_BPF : choice->asked;
+    int error;
+    while ((error = try_to_open(rx, fd, choice->kind, filter)) != 0) {
+        if (choice->asked != RX_AUTO || choice->kind == RX_RECVMMSG) {
+            log_error("cannot receive with %s: %s%s", names[choice->kind], reason(choice->kind, error),
+                      choice->kind == RX_RECVMMSG ? "" : "; use --rx=auto or --rx=recvmmsg");
+            return error;
+        }
+        step_down(choice, error);
+    }
+    log_debug("receiving with %s", names[choice->kind]);
+    return 0;
 }
 
 void rx_close(struct rx *rx)

@@ -28,14 +28,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "ctflow9/bpf_filter.h"
+#include "ctflow9/log.h"
 #include "ctflow9/rx_backend.h"
 
 enum {
     RING_OCTETS_MAX = 4 << 20, /* 16,000 events: 5 ms of three million a second */
+    RING_OCTETS_MIN = 1 << 14, /* 64 events; what finds no room waits in the socket */
+    RING_STEP = 4,
     RECORD_OCTETS_MAX = BPF_RINGBUF_HDR_SZ + BPF_FILTER_OCTETS_MAX,
     AHEAD_OCTETS = 2048,
     PREFETCH_OCTETS = 256,
@@ -84,9 +88,45 @@ static size_t producer_octets(const struct bpf_rx *own)
     return own->page_octets + 2 * own->octets;
 }
 
+/* Whether there is more locked memory now than there was. */
+static bool raise_locked_memory(void)
+{
+    const struct rlimit unlimited = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return false;
+    if (setrlimit(RLIMIT_MEMLOCK, &unlimited) == 0)
+        return true;
+    if (limit.rlim_cur == limit.rlim_max)
+        return false;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_MEMLOCK, &limit) == 0;
+}
+
+/*
+ * As large as the memory allows: a quarter of what is refused, and so on. Before Linux 5.11 a ring counts as
+ * locked memory, and what goes beyond is refused as a lack of privileges is, with EPERM.
+ */
+static int create_ring(struct bpf_rx *own)
+{
+    const size_t wanted = own->octets;
+    int fd = bpf_filter_create_ring((uint32_t)own->octets);
+    if (fd == -EPERM && raise_locked_memory())
+        fd = bpf_filter_create_ring((uint32_t)own->octets);
+    while ((fd == -ENOMEM || fd == -EPERM) && own->octets / RING_STEP >= own->page_octets &&
+           own->octets / RING_STEP >= RING_OCTETS_MIN) {
+        own->octets /= RING_STEP;
+        fd = bpf_filter_create_ring((uint32_t)own->octets);
+    }
+    if (fd >= 0 && own->octets < wanted)
+        log_info("the BPF ring buffer has %zu octets instead of %zu: a limit on memory allows no more",
+                 own->octets, wanted);
+    return fd;
+}
+
 static int map_ring(struct bpf_rx *own)
 {
-    own->rx.ring_fd = bpf_filter_create_ring((uint32_t)own->octets);
+    own->rx.ring_fd = create_ring(own);
     if (own->rx.ring_fd < 0)
         return own->rx.ring_fd;
     own->consumer = map(own, own->page_octets, PROT_READ | PROT_WRITE, 0);
@@ -112,6 +152,19 @@ static void bpf_close(struct rx *rx)
     free(own);
 }
 
+/* Leaves it where nothing is to be found, for want of a privilege or because the kernel has no such helper:
+ * then the ring works without. 0 or -errno. */
+static int find_source(int *source)
+{
+    int found = bpf_filter_find_source();
+    if (found == -EPERM || found == -EACCES || found == -EINVAL || found == -ENODATA)
+        return 0;
+    if (found < 0)
+        return found;
+    *source = found;
+    return 0;
+}
+
 static int bpf_open(struct rx **rx, int fd, const struct netlink_filter *filter)
 {
     const struct netlink_filter everything = {0};
@@ -126,11 +179,12 @@ static int bpf_open(struct rx **rx, int fd, const struct netlink_filter *filter)
         error = map_ring(opened);
     if (!error)
         error = rx_recvmmsg.open(&opened->socket, fd, NULL);
-    int source = error ? error : bpf_filter_find_source();
-    opened->rx.tells_programs = source > 0;
+    int source = BPF_FILTER_NO_SOURCE;
     if (!error)
-        error = bpf_filter_attach(fd, opened->rx.ring_fd, filter ? filter : &everything,
-                                  source > 0 ? source : BPF_FILTER_NO_SOURCE);
+        error = find_source(&source);
+    opened->rx.tells_programs = source != BPF_FILTER_NO_SOURCE;
+    if (!error)
+        error = bpf_filter_attach(fd, opened->rx.ring_fd, filter ? filter : &everything, source);
     if (error) {
         bpf_close(&opened->rx);
         return error;

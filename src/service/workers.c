@@ -70,7 +70,7 @@ struct workers {
     bool netns_is_gone;
     uint64_t told_ns; /* monotonic; when a signal said to end, 0 = none did yet */
     bool hurried;     /* and another one said to end sooner */
-    enum rx_kind rx;
+    struct rx_choice rx;
     int signals;
     struct troubles troubles;   /* the first worker's */
     _Atomic int error;          /* the exporter has nobody left to export to */
@@ -122,7 +122,7 @@ static int open_worker(struct worker *worker, const struct options *options, uin
     const struct ct_events_config events = {
         .rcvbuf_octets = options->rcvbuf_octets,
         .reliable = !options->no_reliable,
-        .rx = worker->all->rx,
+        .rx = &worker->all->rx,
         .filter = {.mark = options->mark, .share = {.index = worker->index, .count = all->count}},
         .stats = &worker->stats};
     const struct tracker_config tracker = {.capacity = table_size.capacity,
@@ -209,7 +209,7 @@ int workers_open(struct workers **workers, const struct options *options)
     if (!new)
         return -ENOMEM;
     new->count = count;
-    new->rx = options->rx;
+    new->rx.asked = options->rx;
     new->netns = options->netns;
     new->netns_check_ns = options->netns[0] == '\0' ? POLL_SET_NEVER : 0;
     uint64_t began_ns = instant_read_clock(CLOCK_REALTIME);
@@ -218,8 +218,6 @@ int workers_open(struct workers **workers, const struct options *options)
     int error = options->netns[0] == '\0' ? 0 : netns_identify("/proc/thread-self/ns/net", &new->netns_id);
     if (error)
         log_cannot(error, "tell which network namespace this is");
-    else
-        error = rx_choose(&new->rx);
     for (unsigned i = 0; i < new->count; i++)
         new->worker[i] = (struct worker){.all = new, .index = i, .wake_fd = -1};
     for (unsigned i = 0; i < new->count && !error; i++)

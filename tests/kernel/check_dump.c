@@ -47,7 +47,7 @@ static struct worker {
     struct stats stats;
 } workers[WORKERS_MAX];
 static unsigned worker_count;
-static enum rx_kind rx = RX_BPF; /* or what CTFLOW9_RX in the environment says */
+static struct rx_choice rx = {.asked = RX_BPF}; /* or what CTFLOW9_RX in the environment says */
 static struct ct_dump *dump;
 
 /* What was seen, and what was sent: shared with the child that sends. */
@@ -95,7 +95,7 @@ static void open_worker(struct worker *worker, unsigned index, const struct setu
     const struct ct_events_config events = {
         .rcvbuf_octets = setup->rcvbuf_octets ? setup->rcvbuf_octets : 16 << 20,
         .reliable = true,
-        .rx = rx,
+        .rx = &rx,
         .filter = {.mark = setup->mark, .share = {.index = index, .count = worker_count}},
         .stats = &worker->stats};
     const struct tracker_config tracker = {.capacity = setup->table_size ? setup->table_size : 100000,
@@ -537,9 +537,9 @@ int main(void)
 {
     const char *wanted = getenv("CTFLOW9_RX");
     if (wanted != NULL && strcmp(wanted, "uring") == 0)
-        rx = RX_URING;
+        rx.asked = RX_URING;
     if (wanted != NULL && strcmp(wanted, "recvmmsg") == 0)
-        rx = RX_RECVMMSG;
+        rx.asked = RX_RECVMMSG;
     TCase *tcase = tcase_create("dump");
     tcase_set_timeout(tcase, 3 * DEADLINE_S);
     tcase_add_loop_test(tcase, parts_add_up, 0, 3);

@@ -18,7 +18,7 @@ struct seen {
 
 static struct seen seen;
 static struct stats stats;
-static enum rx_kind rx;
+static struct rx_choice rx;
 
 static void note_flow(void *context, const struct flow *flow)
 {
@@ -42,7 +42,7 @@ static struct ct_events *open_events(const struct ct_events_config *config)
 {
     struct ct_events_config with_stats = *config;
     with_stats.stats = &stats;
-    with_stats.rx = rx;
+    with_stats.rx = &rx;
     struct ct_events *events;
     ck_assert_int_eq(ct_events_open(&events, &with_stats), 0);
     return events;
@@ -379,7 +379,7 @@ START_TEST(says_that_the_receive_buffer_is_smaller)
     ck_assert_msg(unshare(CLONE_NEWUSER) == 0, "a user namespace: %s", strerror(errno));
     lab_enter();
     int captured = lab_capture_stderr();
-    rx = rx == RX_BPF ? RX_RECVMMSG : rx; /* nor is there BPF in one */
+    rx.asked = rx.asked == RX_BPF ? RX_RECVMMSG : rx.asked; /* nor is there BPF in one */
     struct ct_events *events = open_events(&config);
     ck_assert_uint_eq(lab_count_lines(lab_stderr(captured)), 1);
     ck_assert_ptr_nonnull(strstr(lab_stderr(captured), "net.core.rmem_max"));
@@ -390,7 +390,8 @@ END_TEST
 START_TEST(says_what_it_lacks)
 {
     struct ct_events *events = NULL;
-    const struct ct_events_config config = {.rcvbuf_octets = 65536, .stats = &stats};
+    struct rx_choice recvmmsg = {.asked = RX_RECVMMSG};
+    const struct ct_events_config config = {.rcvbuf_octets = 65536, .rx = &recvmmsg, .stats = &stats};
     lab_enter();
     lab_drop_capabilities();
     int captured = lab_capture_stderr();
@@ -403,17 +404,17 @@ END_TEST
 
 static void use_bpf(void)
 {
-    rx = RX_BPF;
+    rx.asked = RX_BPF;
 }
 
 static void use_recvmmsg(void)
 {
-    rx = RX_RECVMMSG;
+    rx.asked = RX_RECVMMSG;
 }
 
 static void use_uring(void)
 {
-    rx = RX_URING;
+    rx.asked = RX_URING;
 }
 
 static TCase *all_tests(const char *name, SFun setup)

@@ -16,9 +16,9 @@ static unsigned script_count, script_next;
 static int script_error; /* told once, after the messages */
 static bool script_pending;
 
-int rx_open(struct rx **rx, int fd, enum rx_kind kind, const struct netlink_filter *filter)
+int rx_open_choice(struct rx **rx, int fd, struct rx_choice *choice, const struct netlink_filter *filter)
 {
-    (void)kind;
+    (void)choice;
     (void)filter;
     ck_assert_int_ge(fd, 0);
     *rx = NULL;

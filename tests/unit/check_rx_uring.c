@@ -22,10 +22,10 @@ enum { REFUSALS = sizeof(refusals) / sizeof(refusals[0]) };
 START_TEST(falls_back_and_says_why)
 {
     int captured = lab_capture_stderr();
-    enum rx_kind kind = RX_AUTO;
+    enum rx_kind kind;
     lab_refuse(SYS_bpf, EPERM); /* else io_uring is not asked for */
     lab_refuse(refusals[_i].number, refusals[_i].error);
-    ck_assert_int_eq(rx_choose(&kind), 0);
+    ck_assert_int_eq(lab_try_rx(RX_AUTO, &kind), 0);
     ck_assert_int_eq(kind, RX_RECVMMSG);
     ck_assert_uint_eq(lab_count_lines(lab_stderr(captured)), 2);
     ck_assert_ptr_nonnull(strstr(lab_stderr(captured), "recvmmsg instead of io_uring"));
@@ -36,9 +36,8 @@ END_TEST
 START_TEST(refuses_what_was_asked_for_by_name)
 {
     int captured = lab_capture_stderr();
-    enum rx_kind kind = RX_URING;
     lab_refuse(refusals[_i].number, refusals[_i].error);
-    ck_assert_int_eq(rx_choose(&kind), -refusals[_i].error);
+    ck_assert_int_eq(lab_try_rx(RX_URING, NULL), -refusals[_i].error);
     ck_assert_uint_eq(lab_count_lines(lab_stderr(captured)), 1);
     ck_assert_ptr_nonnull(strstr(lab_stderr(captured), "error: cannot receive with io_uring"));
     ck_assert_ptr_nonnull(strstr(lab_stderr(captured), refusals[_i].reason));
@@ -50,17 +49,16 @@ START_TEST(takes_what_there_is_in_silence)
 {
     int captured = lab_capture_stderr();
     for (enum rx_kind asked = RX_BPF; asked <= RX_RECVMMSG; asked++) {
-        enum rx_kind kind = asked;
-        ck_assert_int_eq(rx_choose(&kind), 0);
+        enum rx_kind kind;
+        ck_assert_int_eq(lab_try_rx(asked, &kind), 0);
         ck_assert_int_eq(kind, asked);
     }
-    enum rx_kind kind = RX_AUTO;
-    ck_assert_int_eq(rx_choose(&kind), 0);
+    enum rx_kind kind;
+    ck_assert_int_eq(lab_try_rx(RX_AUTO, &kind), 0);
     ck_assert_int_eq(kind, RX_BPF);
     ck_assert_str_eq(lab_stderr(captured), "");
     lab_refuse(SYS_bpf, EPERM);
-    kind = RX_AUTO; /* whichever costs less here */
-    ck_assert_int_eq(rx_choose(&kind), 0);
+    ck_assert_int_eq(lab_try_rx(RX_AUTO, &kind), 0); /* whichever costs less here */
     ck_assert(kind == RX_URING || kind == RX_RECVMMSG);
     ck_assert_uint_eq(lab_count_lines(lab_stderr(captured)), 1);
 }
@@ -93,13 +91,12 @@ END_TEST
 START_TEST(was_not_built)
 {
     int captured = lab_capture_stderr();
-    enum rx_kind kind = RX_AUTO;
+    enum rx_kind kind;
     lab_refuse(SYS_bpf, EPERM);
-    ck_assert_int_eq(rx_choose(&kind), 0);
+    ck_assert_int_eq(lab_try_rx(RX_AUTO, &kind), 0);
     ck_assert_int_eq(kind, RX_RECVMMSG);
     ck_assert_uint_eq(lab_count_lines(lab_stderr(captured)), 1);
-    kind = RX_URING;
-    ck_assert_int_eq(rx_choose(&kind), -EOPNOTSUPP);
+    ck_assert_int_eq(lab_try_rx(RX_URING, NULL), -EOPNOTSUPP);
     ck_assert_ptr_nonnull(strstr(lab_stderr(captured), "built without io_uring"));
 }
 END_TEST

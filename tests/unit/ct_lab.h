@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "ctflow9/netlink_socket.h"
+#include "ctflow9/rx.h"
 
 static inline void lab_loopback_up(void)
 {
@@ -185,6 +186,23 @@ static inline unsigned lab_count_lines(const char *text)
     for (; *text != '\0'; text++)
         lines += *text == '\n';
     return lines;
+}
+
+/* Opens and closes what is to be had for it; *kind (may be NULL) is what that was. */
+static inline int lab_try_rx(enum rx_kind asked, enum rx_kind *kind)
+{
+    struct rx_choice choice = {.asked = asked};
+    struct rx *rx = NULL;
+    int fd = netlink_socket_open();
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_gt(netlink_socket_set_rcvbuf(fd, 64 << 20), 0);
+    int error = rx_open_choice(&rx, fd, &choice, &(struct netlink_filter){0});
+    ck_assert_int_eq(rx == NULL, error != 0);
+    rx_close(rx);
+    close(fd);
+    if (kind != NULL)
+        *kind = choice.kind;
+    return error;
 }
 
 /* Whether receiving through io_uring can be tested; says so when this machine does not have it. */
