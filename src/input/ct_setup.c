@@ -201,27 +201,32 @@ static void check_tracking(int fd)
 
 static int refuse(int error)
 {
-    if (error == -EPERM) {
+    switch (error) {
+    case -EPERM:
         log_error(
             "reading connection tracking takes CAP_NET_ADMIN: run ctflow9 with sudo, or give it the "
             "capability (systemd: AmbientCapabilities=CAP_NET_ADMIN; else: setcap cap_net_admin+ep FILE)");
         return error;
+    case -EMFILE: /* these say nothing of the kernel's connection tracking */
+    case -ENFILE:
+    case -ENOMEM:
+    case -ENOBUFS:
+    case -EINTR:
+        log_cannot(error, "ask the kernel for its connection tracking");
+        return error;
+    default:
+        log_error("this kernel has no connection tracking that can be read (%s); type: modprobe "
+                  "nf_conntrack_netlink",
+                  strerror(-error));
+        return -ENOTSUP;
     }
-    log_error(
-        "this kernel has no connection tracking that can be read (%s); type: modprobe nf_conntrack_netlink",
-        strerror(-error));
-    return -ENOTSUP;
 }
 
 int ct_setup_check(bool set_sysctls)
 {
     int fd = netlink_socket_open();
-    if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS)
-        log_cannot(fd, "open a netlink socket");
-    else if (fd < 0)
-        return refuse(fd);
     if (fd < 0)
-        return fd;
+        return refuse(fd);
     struct ct_guard_table table;
     int error = ct_guard_ask(fd, &table);
     if (error) {

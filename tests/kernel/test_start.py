@@ -76,6 +76,8 @@ class Start(unittest.TestCase):
                 self.assertTrue(said)
                 for why in said:
                     self.assertIn("Too many open files", why)
+                    self.assertIn("raise the limit", why)
+                    self.assertNotIn("modprobe", why)
 
     def test_little_memory(self):
         first = starts_at(resource.RLIMIT_AS, range(MIB, 100 * MIB, MIB // 4))
