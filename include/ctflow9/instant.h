@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -28,4 +29,12 @@ static inline struct instant instant_now(void)
 {
     return (struct instant){.wall_ns = instant_read_clock(CLOCK_REALTIME),
                             .monotonic_ns = instant_read_clock(CLOCK_MONOTONIC)};
+}
+
+/* The wall clock was set in between, by half a second or more, or the machine slept. */
+static inline bool instant_is_stepped(struct instant before, struct instant after)
+{
+    const int64_t step_ns =
+        (int64_t)(after.wall_ns - before.wall_ns - (after.monotonic_ns - before.monotonic_ns));
+    return step_ns >= (int64_t)NS_PER_S / 2 || step_ns <= -(int64_t)NS_PER_S / 2;
 }

@@ -44,7 +44,8 @@ void packet_close(struct packet *packet); /* NULL is fine; what is held is throw
 
 /*
  * Gives the time for the flows added from now on: their wait begins here. Moves the epoch when it is time,
- * after sealing what is open.
+ * after sealing what is open. When the wall clock was set, everything is sealed, aggregates included: no
+ * record spans times by the clock before and after.
  */
 void packet_begin(struct packet *packet, struct instant now);
 

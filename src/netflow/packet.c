@@ -187,6 +187,8 @@ void packet_flush(struct packet *packet, struct instant now)
 void packet_begin(struct packet *packet, struct instant now)
 {
     uint64_t now_ms = to_ms(now.wall_ns);
+    if (instant_is_stepped(packet->now, now))
+        packet_flush(packet, packet->now);
     if (epoch_is_over(&packet->epoch, now_ms)) {
         seal_all(packet, packet->now);
         packet->epoch = epoch_at(now_ms);

@@ -151,7 +151,7 @@ START_TEST(merging_outlives_the_epoch)
     packet_begin(packet, now);
     struct flow flow = udp_flow();
     packet_add(packet, &flow);
-    now.wall_ns += 20 * 86400 * NS_PER_S;
+    advance(20 * 86400 * NS_PER_S);
     packet_begin(packet, now);
     ck_assert_uint_eq(sink.count, 0);
     packet_flush(packet, now);
@@ -174,6 +174,30 @@ START_TEST(last_is_never_behind_the_header)
     packet_flush(packet, now);
     const struct datagram *datagram = &sink.datagrams[0];
     ck_assert_uint_le(get(record_of(datagram, 0, 48) + 40, 4), uptime_of(datagram));
+}
+END_TEST
+
+/* Else a record would last as long as the step. */
+START_TEST(a_step_of_the_clock_ends_what_is_being_merged)
+{
+    open_merging(OPTIONS_KEY_PROTO, 32);
+    packet_begin(packet, now);
+    struct flow flow = udp_flow();
+    packet_add(packet, &flow);
+    advance(NS_PER_S);
+    packet_begin(packet, now);
+    ck_assert_uint_eq(sink.count, 0);
+    now.wall_ns += _i == 0 ? 3600 * NS_PER_S : -(3600 * NS_PER_S);
+    packet_begin(packet, now);
+    ck_assert_uint_eq(sink.count, 1);
+    flow.start_ns = flow.stop_ns = now.wall_ns;
+    packet_add(packet, &flow);
+    packet_flush(packet, now);
+    ck_assert_uint_eq(sink.count, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        const uint8_t *record = record_of(&sink.datagrams[i], 0, 48);
+        ck_assert_uint_le(get(record + 40, 4) - get(record + 36, 4), 10000);
+    }
 }
 END_TEST
 
@@ -214,6 +238,7 @@ int main(void)
     tcase_add_test(tests, optional_elements_are_keys);
     tcase_add_test(tests, merging_outlives_the_epoch);
     tcase_add_test(tests, last_is_never_behind_the_header);
+    tcase_add_loop_test(tests, a_step_of_the_clock_ends_what_is_being_merged, 0, 2);
     tcase_add_loop_test(tests, only_possible_templates_are_announced, 0, 4);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
