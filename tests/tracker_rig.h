@@ -10,12 +10,15 @@
 
 #include "ctflow9/instant.h"
 #include "ctflow9/tracker.h"
+#include "ctflow9/wall_clock.h"
 
 /* Times are in seconds, since ctflow9 began to listen. */
 enum { TIMEOUT_S = 60, QUESTIONS = 4, MEMORY_DUMPS = 16, MEMORY_TIMEOUTS = 4 };
 #define BEGAN_NS (1000000 * NS_PER_S)
 
 static struct stats stats;
+static struct wall_clock clock_now; /* the same as boot time, until a test sets it */
+static int64_t clock_offset_ns;
 static struct tracker *tracker;
 static struct flow_ring *questions;
 static struct flow reported[2000];
@@ -26,6 +29,20 @@ static uint64_t dump_ns;
 static inline uint64_t at(int64_t s)
 {
     return BEGAN_NS + (uint64_t)s * NS_PER_S;
+}
+
+/* It is as late as that by the boot clock, or later. */
+static inline void see_time(uint64_t boot_ns)
+{
+    if (boot_ns >= clock_now.boot_ns)
+        wall_clock_see(&clock_now, boot_ns + (uint64_t)clock_offset_ns, boot_ns);
+}
+
+/* The wall clock is set. */
+static inline void step(int64_t s)
+{
+    clock_offset_ns += s * (int64_t)NS_PER_S;
+    see_time(clock_now.boot_ns);
 }
 
 static inline void keep(void *context, const struct flow *flow)
@@ -40,6 +57,8 @@ static inline void start_with(const struct tracker_config *config)
     struct tracker_config complete = *config;
     complete.began_ns = BEGAN_NS;
     complete.stats = &stats;
+    complete.clock = &clock_now;
+    wall_clock_start_at(&clock_now, BEGAN_NS, BEGAN_NS);
     ck_assert_int_eq(tracker_open(&tracker, &complete, keep, reported), 0);
     ck_assert_int_eq(flow_ring_open(&questions, QUESTIONS), 0);
 }
@@ -88,6 +107,7 @@ static inline void begin(int64_t s)
 {
     dump_number++;
     dump_ns = at(s);
+    see_time(dump_ns);
     note(FLOW_NOTE_DUMP_BEGIN, &(struct flow){.stop_ns = dump_ns});
 }
 
@@ -95,6 +115,7 @@ static inline void begin_last(int64_t s)
 {
     dump_number++;
     dump_ns = at(s);
+    see_time(dump_ns);
     note(FLOW_NOTE_LAST_DUMP_BEGIN, &(struct flow){.stop_ns = dump_ns});
 }
 
@@ -140,7 +161,8 @@ static inline void dump(int64_t s, struct flow flow)
 /* By a kernel that does not tell how. */
 static inline void ended(struct flow flow, int64_t stop_s)
 {
-    flow.stop_ns = at(stop_s);
+    see_time(at(stop_s));
+    flow.stop_ns = at(stop_s) + (uint64_t)clock_offset_ns;
     if (flow_has(&flow, FLOW_HAS_START))
         flow.has |= FLOW_HAS_STOP;
     tracker_destroyed(tracker, &flow);

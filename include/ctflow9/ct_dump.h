@@ -24,7 +24,7 @@ enum { CT_DUMP_WORKERS_MAX = 64 };
 struct ct_dump_config {
     uint64_t interval_ns;       /* from the end of one dump to the beginning of the next */
     uint64_t active_timeout_ns; /* younger connections that began after us are not handed on */
-    uint64_t began_ns;          /* wall clock; when ctflow9 began to listen */
+    uint64_t began_ns;          /* boot time; when ctflow9 began to listen */
     struct mark_option mark;
     unsigned workers; /* a connection belongs to worker CTA_ID modulo workers */
     struct ct_dump_worker {

@@ -11,6 +11,7 @@
 #include "ctflow9/poll_set.h"
 #include "ctflow9/rx.h"
 #include "ctflow9/stats.h"
+#include "ctflow9/wall_clock.h"
 
 /*
  * The stream of finished connections: the socket that hears ctnetlink's DESTROY events, its receiver, the
@@ -24,7 +25,8 @@ struct ct_events_config {
     struct rx_choice *rx; /* outlives the opening */
     struct netlink_filter filter;
     uint32_t table_limit; /* instead of nf_conntrack_max for the guard; 0 = what the kernel says. For tests */
-    struct stats *stats;  /* outlives the events */
+    struct stats *stats;  /* outlives the events, as does */
+    struct wall_clock *clock; /* the thread's; watched behind each reading, before its events are handed on */
 };
 
 /*

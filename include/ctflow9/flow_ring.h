@@ -28,12 +28,12 @@ struct flow_ring;
 /* What the note says of its flow. Between a worker and the exporter only FLOW_NOTE_FLOW is used. */
 enum flow_note_kind {
     FLOW_NOTE_FLOW,            /* to be exported */
-    FLOW_NOTE_DUMP_BEGIN,      /* of dump number `dump`, at flow.stop_ns by the wall clock */
+    FLOW_NOTE_DUMP_BEGIN,      /* of dump number `dump`, at flow.stop_ns, boot time (wall_clock.h) */
     FLOW_NOTE_LAST_DUMP_BEGIN, /* the same; it has rows of connections of every age, and nothing follows */
-    FLOW_NOTE_ROW,             /* a connection with its counters; flow.stop_ns is when the dump began */
-    FLOW_NOTE_DUMP_END,        /* complete: what was not seen in it may be gone; flow is not used */
-    FLOW_NOTE_DUMP_BROKEN,     /* ended early or inconsistent: proves nothing; flow is not used */
-    FLOW_NOTE_MISSING,         /* to be asked for: not seen in dump number `dump` */
+    FLOW_NOTE_ROW,         /* a connection with its counters; flow.stop_ns, boot time: when the dump began */
+    FLOW_NOTE_DUMP_END,    /* complete: what was not seen in it may be gone; flow is not used */
+    FLOW_NOTE_DUMP_BROKEN, /* ended early or inconsistent: proves nothing; flow is not used */
+    FLOW_NOTE_MISSING,     /* to be asked for: not seen in dump number `dump` */
     FLOW_NOTE_GONE, /* asked for: not in the conntrack table, and its DESTROY does not wait to be sent */
 };
 

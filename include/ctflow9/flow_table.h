@@ -32,10 +32,10 @@ enum tracked_state {
 };
 
 struct tracked {
-    struct flow flow; /* as last seen */
+    struct flow flow; /* as last seen; stop_ns, boot time, is when */
     uint64_t reported_packets[2],
         reported_octets[2]; /* modulo 2^64: less than 0 is possible, see tracker.c */
-    uint64_t span_start_ns; /* wall clock; where its next record begins */
+    uint64_t span_start_ns; /* boot time; where its next record begins */
     uint32_t dump;          /* LIVE: the last dump it was seen in. GONE: the last dump when it was closed */
     uint32_t next;          /* the table's */
     uint32_t hash;          /* the table's */

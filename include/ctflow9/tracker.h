@@ -7,6 +7,7 @@
 #include "ctflow9/flow.h"
 #include "ctflow9/flow_ring.h"
 #include "ctflow9/stats.h"
+#include "ctflow9/wall_clock.h"
 
 /*
  * Long-lived connections in parts, each packet counted once: puts together the events of a worker's
@@ -37,6 +38,11 @@
  *    empty, the connection is closed with what was last known. Its entry stays for a while, so that a DESTROY
  *    after all would add only the rest.
  *
+ * The wall clock may be set while connections live: ages are boot times (wall_clock.h), and only the identity
+ * of a connection is its start as the kernel stamped it. Set back by less than active_timeout, a connection
+ * that had lived shorter than that is taken for one that began after: its start is told, and its first part
+ * comes, later by as much.
+ *
  * A connection without a start stamp is told apart by the other parts of its identity alone, so that one
  * DESTROY again and another connection's DESTROY look the same: both are reported. One thread owns a tracker.
  */
@@ -47,12 +53,16 @@ struct tracker_config {
     uint32_t reserve;           /* as many more for those that have to have a place */
     uint32_t repeats_max;       /* DESTROYs that may come again at once; 0 = not known */
     uint64_t active_timeout_ns; /* 0 = connections are reported at their end only; there are no dumps */
-    uint64_t began_ns;          /* wall clock; when ctflow9 began to listen */
+    uint64_t began_ns;          /* boot time; when ctflow9 began to listen */
     bool adopt_full;
+    struct wall_clock *clock; /* the thread's: watched before whatever has stamps is handed in */
     struct stats *stats;
 };
 
-/* Gets every flow to be exported; for a part, start_ns and stop_ns are those of its span. */
+/*
+ * Gets every flow to be exported; for a part, start_ns and stop_ns are those of its span. Both are wall-clock
+ * times as the clock is now, however it was set since; start_ns is never later than stop_ns.
+ */
 typedef void tracker_report(void *context, const struct flow *flow);
 
 int tracker_open(struct tracker **tracker, const struct tracker_config *config, tracker_report *report,
@@ -61,10 +71,11 @@ void tracker_close(struct tracker *tracker); /* NULL is fine */
 
 /*
  * Whether a dump that began at dump_ns hands on the row of this connection: it had lived active_timeout then,
- * began before us, or its start is not known. Rows without counters tell nothing and are never of use.
+ * began before us, or its start is not known (WALL_CLOCK_UNKNOWN). Rows without counters tell nothing and are
+ * never of use. All boot times; where start_ns is not sure, the earliest.
  */
 bool tracker_wants_row(uint64_t active_timeout_ns, uint64_t began_ns, const struct flow *flow,
-                       uint64_t dump_ns);
+                       uint64_t start_ns, uint64_t dump_ns);
 
 /* The connection ended, with its final counters. Reports one flow at most. */
 void tracker_destroyed(struct tracker *tracker, const struct flow *flow);

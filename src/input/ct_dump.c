@@ -20,6 +20,7 @@
 #include "ctflow9/instant.h"
 #include "ctflow9/log.h"
 #include "ctflow9/tracker.h"
+#include "ctflow9/wall_clock.h"
 
 #define READ_OUT_NS (10 * NS_PER_S) /* a dump that was given up */
 
@@ -45,7 +46,8 @@ struct ct_dump {
     _Atomic bool finishing; /* the next dump is the last one, */
     _Atomic bool over;      /* and the workers have taken all of it */
     uint32_t number;
-    uint64_t begin_ns; /* wall clock; when the dump began */
+    struct wall_clock clock;
+    uint64_t begin_ns; /* boot time; when the dump began */
     uint64_t age_ns;   /* what its connections must have lived */
     bool broken;
     bool failing;                      /* the last dump was not finished; said so */
@@ -66,6 +68,7 @@ int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config)
         return -ENOMEM;
     new->config = *config;
     new->wake_fd = -1;
+    wall_clock_start(&new->clock);
     new->fd = netlink_socket_open();
     int error = new->fd < 0 ? new->fd : ct_decoder_open(&new->decoder);
     if (!error) {
@@ -183,6 +186,15 @@ static void wait_for_all(struct ct_dump *dump)
             be_patient();
 }
 
+/* Boot time; one that began after the clock was last read is not taken for one of the future. */
+static uint64_t start_time(struct ct_dump *dump, const struct flow *flow)
+{
+    if (!flow_has(flow, FLOW_HAS_START))
+        return WALL_CLOCK_UNKNOWN;
+    wall_clock_watch_for(&dump->clock, flow->start_ns);
+    return wall_clock_earliest(&dump->clock, flow->start_ns);
+}
+
 static bool take_row(void *context, const struct nlmsghdr *message)
 {
     struct ct_dump *dump = context;
@@ -196,7 +208,7 @@ static bool take_row(void *context, const struct nlmsghdr *message)
     if (flow->status & IPS_DYING)
         return true;
     flow->stop_ns = dump->begin_ns; /* the kernel has looked at it no earlier */
-    if (tracker_wants_row(dump->age_ns, dump->config.began_ns, flow, dump->begin_ns))
+    if (tracker_wants_row(dump->age_ns, dump->config.began_ns, flow, start_time(dump, flow), dump->begin_ns))
         tell_owner(dump, &note);
     return true;
 }
@@ -219,7 +231,8 @@ static bool run_dump(struct ct_dump *dump, bool is_last)
     dump->number++;
     dump->age_ns = is_last ? 0 : dump->config.active_timeout_ns;
     dump->broken = false;
-    dump->begin_ns = instant_read_clock(CLOCK_REALTIME);
+    wall_clock_watch(&dump->clock);
+    dump->begin_ns = dump->clock.boot_ns;
     tell_all(dump, is_last ? FLOW_NOTE_LAST_DUMP_BEGIN : FLOW_NOTE_DUMP_BEGIN);
     wait_for_all(dump);
     int error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET, &dump->config.mark, take_row, dump);

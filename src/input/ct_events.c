@@ -29,6 +29,7 @@ struct ct_events {
     struct rx *rx;
     struct ct_decoder *decoder;
     struct stats *stats;
+    struct wall_clock *clock;
     struct ct_guard guard;
     uint32_t table_limit; /* 0 = what the kernel says */
     bool ends_are_told;   /* the kernel's events carry time left and TCP's state */
@@ -124,6 +125,7 @@ int ct_events_open(struct ct_events **events, const struct ct_events_config *con
     *opened = (struct ct_events){.fd = -1,
                                  .request_fd = -1,
                                  .stats = config->stats,
+                                 .clock = config->clock,
                                  .table_limit = config->table_limit,
                                  .ends_are_told = are_ends_told()};
     ct_guard_init(&opened->guard, config->reliable, config->stats);
@@ -224,9 +226,9 @@ unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_han
         failed(events, count < 0 ? count : 0);
         if (count <= 0)
             break;
-        uint64_t now_ns = instant_read_clock(CLOCK_REALTIME);
+        wall_clock_watch(events->clock);
         for (int i = 0; i < count; i++)
-            take(events, &messages[i], now_ns, handler, context);
+            take(events, &messages[i], events->clock->wall_ns, handler, context);
         taken += (unsigned)count;
         if ((unsigned)count < asked)
             break;

@@ -53,7 +53,9 @@ struct worker {
     struct flow_ring *notes;     /* from the dump */
     struct flow_ring *questions; /* to the dump */
     struct flow_ring *flows;     /* to the exporter; NULL with one worker */
-    int wake_fd;                 /* eventfd: notes are waiting, or it is time to end */
+    struct wall_clock clock;
+    uint64_t steps_told; /* of the clock */
+    int wake_fd;         /* eventfd: notes are waiting, or it is time to end */
     uint64_t lost_seen;
     struct poll_set exporter_set; /* what the exporter waits for, when this worker was the last to run it */
     struct stats stats;
@@ -124,14 +126,17 @@ static int open_worker(struct worker *worker, const struct options *options, uin
         .reliable = !options->no_reliable,
         .rx = &worker->all->rx,
         .filter = {.mark = options->mark, .share = {.index = worker->index, .count = all->count}},
-        .stats = &worker->stats};
+        .stats = &worker->stats,
+        .clock = &worker->clock};
     const struct tracker_config tracker = {.capacity = table_size.capacity,
                                            .reserve = table_size.reserve,
                                            .repeats_max = (table_limit + all->count - 1) / all->count,
                                            .active_timeout_ns = options->active_timeout_s * NS_PER_S,
                                            .began_ns = began_ns,
                                            .adopt_full = options->adopt == ADOPT_FULL,
-                                           .stats = &worker->stats};
+                                           .stats = &worker->stats,
+                                           .clock = &worker->clock};
+    wall_clock_start(&worker->clock);
     worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     int error = worker->wake_fd < 0 ? -errno : 0;
     if (!error)
@@ -212,7 +217,7 @@ int workers_open(struct workers **workers, const struct options *options)
     new->rx.asked = options->rx;
     new->netns = options->netns;
     new->netns_check_ns = options->netns[0] == '\0' ? POLL_SET_NEVER : 0;
-    uint64_t began_ns = instant_read_clock(CLOCK_REALTIME);
+    uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME);
     uint32_t table_limit = ask_table_limit();
     struct table_size table_size = choose_table_size(options, table_limit, count);
     int error = options->netns[0] == '\0' ? 0 : netns_identify("/proc/thread-self/ns/net", &new->netns_id);
@@ -256,6 +261,19 @@ static struct stats totals_of(const struct workers *workers)
     for (unsigned i = 0; i < workers->count; i++)
         stats_add(&total, &workers->worker[i].stats);
     return total;
+}
+
+/* For the first worker. */
+static void tell_clock_step(struct worker *worker)
+{
+    const struct wall_clock *clock = &worker->clock;
+    if (clock->steps == worker->steps_told)
+        return;
+    worker->steps_told = clock->steps;
+    bool is_back = clock->last_step_ns < 0;
+    log_info("the clock was set %s by %.3f s: when connections began and ended is told by it as it is now",
+             is_back ? "back" : "forward",
+             (double)(is_back ? -clock->last_step_ns : clock->last_step_ns) / (double)NS_PER_S);
 }
 
 /* For the first worker. */
@@ -359,7 +377,10 @@ static bool take_notes(struct worker *worker)
 {
     const struct flow_note *note = flow_ring_peek(worker->notes);
     bool any = note != NULL;
+    if (any)
+        wall_clock_watch(&worker->clock);
     for (unsigned left = room(worker, NOTES_LIMIT); note && left > 0; left--) {
+        wall_clock_watch_for(&worker->clock, note->flow.start_ns);
         tracker_note(worker->tracker, note);
         flow_ring_take(worker->notes);
         note = flow_ring_peek(worker->notes);
@@ -390,6 +411,8 @@ static enum pace turn(struct worker *worker)
     see_losses(worker);
     if (worker->index == 0)
         see_troubles(worker->all, instant_read_clock(CLOCK_MONOTONIC));
+    if (worker->index == 0)
+        tell_clock_step(worker);
     export(worker);
     if (drained == DRAIN_LIMIT)
         return AT_ONCE;

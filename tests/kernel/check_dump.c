@@ -40,6 +40,7 @@ struct setup {
 static struct worker {
     struct ct_events *events;
     struct tracker *tracker;
+    struct wall_clock clock;
     struct flow_ring *notes, *questions;
     struct flow_ring *asked; /* on the way to questions, to be counted */
     bool dump_open;
@@ -97,12 +98,15 @@ static void open_worker(struct worker *worker, unsigned index, const struct setu
         .reliable = true,
         .rx = &rx,
         .filter = {.mark = setup->mark, .share = {.index = index, .count = worker_count}},
-        .stats = &worker->stats};
+        .stats = &worker->stats,
+        .clock = &worker->clock};
     const struct tracker_config tracker = {.capacity = setup->table_size ? setup->table_size : 100000,
                                            .active_timeout_ns = setup->active_timeout_ms * NS_PER_MS,
                                            .began_ns = began_ns,
                                            .adopt_full = setup->adopt_full,
-                                           .stats = &worker->stats};
+                                           .stats = &worker->stats,
+                                           .clock = &worker->clock};
+    wall_clock_start(&worker->clock);
     ck_assert_int_eq(ct_events_open(&worker->events, &events), 0);
     ck_assert_int_eq(tracker_open(&worker->tracker, &tracker, see_report, workers), 0);
     ck_assert_int_eq(flow_ring_open(&worker->notes, 1024), 0);
@@ -114,7 +118,7 @@ static void open_worker(struct worker *worker, unsigned index, const struct setu
 
 static void begin(const struct setup *setup)
 {
-    uint64_t began_ns = instant_read_clock(CLOCK_REALTIME);
+    uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME);
     struct ct_dump_config config = {.interval_ns = setup->interval_ms * NS_PER_MS,
                                     .active_timeout_ns = setup->active_timeout_ms * NS_PER_MS,
                                     .began_ns = began_ns,
@@ -146,6 +150,7 @@ static void end(void)
 
 static void take_notes(struct worker *worker)
 {
+    wall_clock_watch(&worker->clock);
     for (const struct flow_note *note; (note = flow_ring_peek(worker->notes));
          flow_ring_take(worker->notes)) {
         if (note->kind == FLOW_NOTE_DUMP_BEGIN)
@@ -153,6 +158,7 @@ static void take_notes(struct worker *worker)
         else if (note->kind != FLOW_NOTE_ROW)
             worker->dump_open = false;
         dumps += note->kind == FLOW_NOTE_DUMP_END;
+        wall_clock_watch_for(&worker->clock, note->flow.start_ns);
         tracker_note(worker->tracker, note);
     }
 }

@@ -18,6 +18,7 @@ struct seen {
 
 static struct seen seen;
 static struct stats stats;
+static struct wall_clock wall_clock;
 static struct rx_choice rx;
 
 static void note_flow(void *context, const struct flow *flow)
@@ -42,6 +43,8 @@ static struct ct_events *open_events(const struct ct_events_config *config)
 {
     struct ct_events_config with_stats = *config;
     with_stats.stats = &stats;
+    with_stats.clock = &wall_clock;
+    wall_clock_start(&wall_clock);
     with_stats.rx = &rx;
     struct ct_events *events;
     ck_assert_int_eq(ct_events_open(&events, &with_stats), 0);
@@ -391,7 +394,8 @@ START_TEST(says_what_it_lacks)
 {
     struct ct_events *events = NULL;
     struct rx_choice recvmmsg = {.asked = RX_RECVMMSG};
-    const struct ct_events_config config = {.rcvbuf_octets = 65536, .rx = &recvmmsg, .stats = &stats};
+    const struct ct_events_config config = {
+        .rcvbuf_octets = 65536, .rx = &recvmmsg, .stats = &stats, .clock = &wall_clock};
     lab_enter();
     lab_drop_capabilities();
     int captured = lab_capture_stderr();

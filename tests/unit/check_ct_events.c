@@ -74,11 +74,14 @@ static void keep_flow(void *context, const struct flow *flow)
 }
 
 static struct stats stats;
+static struct wall_clock wall_clock;
 
 static struct ct_events *open_events(bool reliable)
 {
     struct ct_events *events;
-    const struct ct_events_config config = {.rcvbuf_octets = 65536, .reliable = reliable, .stats = &stats};
+    const struct ct_events_config config = {
+        .rcvbuf_octets = 65536, .reliable = reliable, .stats = &stats, .clock = &wall_clock};
+    wall_clock_start(&wall_clock);
     lab_enter();
     ck_assert_int_eq(ct_events_open(&events, &config), 0);
     return events;

@@ -89,6 +89,7 @@ static struct followed {
 static struct worker {
     struct flow_ring *notes, *questions, *flows;
     struct tracker *tracker;
+    struct wall_clock clock;
     struct stats stats;
     int wake_fd;
     pthread_t thread;
@@ -395,7 +396,9 @@ static unsigned drain(struct worker *worker, unsigned limit)
 {
     struct flow_ring *events = kernel.events[worker - workers];
     unsigned drained = 0;
+    wall_clock_watch(&worker->clock);
     for (const struct flow_note *note; drained < limit && (note = flow_ring_peek(events)); drained++) {
+        wall_clock_watch_for(&worker->clock, note->flow.start_ns);
         tracker_destroyed(worker->tracker, &note->flow);
         flow_ring_take(events);
     }
@@ -405,8 +408,10 @@ static unsigned drain(struct worker *worker, unsigned limit)
 static void take_notes(struct worker *worker)
 {
     const struct flow_note *note;
+    wall_clock_watch(&worker->clock);
     for (unsigned left = room(worker, NOTES_LIMIT); left > 0 && (note = flow_ring_peek(worker->notes));
          left--) {
+        wall_clock_watch_for(&worker->clock, note->flow.start_ns);
         tracker_note(worker->tracker, note);
         flow_ring_take(worker->notes);
     }
@@ -467,7 +472,9 @@ static void open_worker(struct worker *worker, uint32_t table_capacity, uint64_t
     const struct tracker_config config = {.capacity = table_capacity,
                                           .active_timeout_ns = TIMEOUT_NS,
                                           .began_ns = began_ns,
-                                          .stats = &worker->stats};
+                                          .stats = &worker->stats,
+                                          .clock = &worker->clock};
+    wall_clock_start(&worker->clock);
     worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     ck_assert_int_ge(worker->wake_fd, 0);
     ck_assert_int_eq(flow_ring_open(&kernel.events[worker - workers], EVENTS_RING), 0);
@@ -570,11 +577,11 @@ static void settle(const struct followed *one)
 
 static void run_for(unsigned ms, uint32_t table_capacity)
 {
-    uint64_t began_ns = instant_read_clock(CLOCK_REALTIME);
+    uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME), wall_ns = instant_read_clock(CLOCK_REALTIME);
     pthread_t thread;
     pthread_mutex_init(&kernel.lock, NULL);
     for (unsigned i = 0; i < OLDER; i++)
-        be_older(i, began_ns - 1 - i);
+        be_older(i, wall_ns - NS_PER_S - i);
     for (int i = 0; i < WORKERS; i++)
         open_worker(&workers[i], table_capacity, began_ns);
     struct ct_dump *dump = open_dump(began_ns);

@@ -101,8 +101,12 @@ static void drop(void *context, const struct flow *flow)
 
 START_TEST(a_dead_entry_tells_a_repeat_for_as_long_as_it_is_there)
 {
-    const struct tracker_config config = {
-        .capacity = 2, .active_timeout_ns = TIMEOUT_S * NS_PER_S, .began_ns = BEGAN_NS, .stats = &stats};
+    const struct tracker_config config = {.capacity = 2,
+                                          .active_timeout_ns = TIMEOUT_S * NS_PER_S,
+                                          .began_ns = BEGAN_NS,
+                                          .stats = &stats,
+                                          .clock = &clock_now};
+    wall_clock_start_at(&clock_now, BEGAN_NS, BEGAN_NS);
     ck_assert_int_eq(tracker_open(&tracker, &config, drop, NULL), 0);
     begin(60);
     destroyed(flow_of(1, 0, 15), 65);

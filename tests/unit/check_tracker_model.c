@@ -3,7 +3,7 @@
  * A tracker against a model of the kernel and of the dump thread, in random order: connections grow, are
  * dumped, die, and are told at once, late, again or never. At the end the reports of each connection must
  * add up to its final counters, or to the last ones that a dump showed when nothing told of its end. Another
- * time ctflow9 ends first, after a last dump.
+ * time ctflow9 ends first, after a last dump. The wall clock may be set at any time meanwhile.
  */
 #include <check.h>
 #include <inttypes.h>
@@ -13,6 +13,7 @@
 
 #include "ctflow9/instant.h"
 #include "ctflow9/tracker.h"
+#include "ctflow9/wall_clock.h"
 
 enum {
     CONNECTIONS = 3000,
@@ -23,11 +24,13 @@ enum {
     MOOD_STEPS = 256,
     NOTES = 64,
     QUESTIONS = 16,
-    SEEDS = 8
+    SEEDS = 8,
+    STEP_MAX_S = 400000
 };
 #define BEGAN_NS   (1000000 * NS_PER_S)
 #define TIMEOUT_NS (20 * NS_PER_S)
 #define STEP_NS    (20 * NS_PER_MS)
+#define RACE_NS    (2 * WALL_CLOCK_TOLERANCE_NS)
 
 /* What differs from one run to the next. */
 static const struct variant {
@@ -39,6 +42,8 @@ static const struct variant {
     bool repeats;    /* DESTROYs come again */
     bool silence;    /* some DESTROYs never come */
     bool zeroing;    /* another program sets counters to 0 */
+    int64_t step_s;  /* the clock is set by as much at most, each way, */
+    bool unseen;     /* perhaps twice before anybody looks */
 } variants[] = {
     {.name = "new connections", .capacity = CONNECTIONS},
     {.name = "repeats", .capacity = CONNECTIONS, .repeats = true},
@@ -47,6 +52,21 @@ static const struct variant {
     {.name = "silence", .capacity = CONNECTIONS, .older = true, .repeats = true, .silence = true},
     {.name = "zeroing", .capacity = CONNECTIONS, .older = true, .silence = true, .zeroing = true},
     {.name = "no stamps", .capacity = CONNECTIONS, .older = true, .unstamped = true, .silence = true},
+    {.name = "seconds",
+     .capacity = CONNECTIONS,
+     .older = true,
+     .repeats = true,
+     .silence = true,
+     .step_s = 5},
+    {.name = "hours",
+     .capacity = CONNECTIONS,
+     .older = true,
+     .repeats = true,
+     .silence = true,
+     .step_s = 7200},
+    {.name = "days", .capacity = CONNECTIONS, .older = true, .adopt_full = true, .step_s = STEP_MAX_S},
+    {.name = "unseen seconds", .capacity = CONNECTIONS, .silence = true, .step_s = 5, .unseen = true},
+    {.name = "unseen days", .capacity = CONNECTIONS, .repeats = true, .step_s = STEP_MAX_S, .unseen = true},
     {.name = "30 places", .capacity = 30, .reserve = CONNECTIONS, .older = true, .repeats = true},
     {.name = "3 places", .capacity = 3, .reserve = CONNECTIONS, .older = true, .unstamped = true},
     {.name = "30 places only", .capacity = 30, .older = true, .adopt_full = true, .repeats = true},
@@ -68,7 +88,9 @@ struct connection {
     bool silent;              /* the kernel never sends its DESTROY */
     bool told;                /* the tracker had its DESTROY */
     bool frozen;              /* set to 0, and no dump has shown that yet */
-    uint64_t start_ns;        /* wall clock */
+    uint64_t start_ns;        /* boot time, */
+    uint64_t start_stamp_ns;  /* and what the wall clock showed then */
+    uint64_t reported_ns;     /* boot time; until when, by a row; 0 = not yet */
     struct counters past;     /* what had been counted whenever the counters were set to 0 */
     struct counters now;      /* the kernel's counters */
     struct counters shown;    /* past and now, in the last row that the tracker had */
@@ -85,8 +107,11 @@ static struct model {
     int born;
     struct flow events[EVENTS]; /* the event socket */
     unsigned event_in, event_out, repeats;
-    unsigned resets; /* times that the tracker was given less than before */
-    uint64_t now_ns;
+    unsigned resets;            /* times that the tracker was given less than before */
+    uint64_t now_ns;            /* boot time */
+    uint64_t offset_ns;         /* from there to the wall clock, modulo 2^64 */
+    struct wall_clock clock;    /* the worker's, */
+    struct wall_clock of_dumps; /* and the dump thread's */
     struct tracker *tracker;
     struct stats stats;
     struct flow_ring *notes, *questions;
@@ -143,6 +168,21 @@ static void give(struct connection *connection, const struct flow *flow)
     connection->given = now;
 }
 
+static void watch(struct wall_clock *clock)
+{
+    wall_clock_see(clock, model.now_ns + model.offset_ns, model.now_ns);
+}
+
+/* Nothing ends in the future, begins after its end or lasts longer than it did. */
+static void expect_times(const struct connection *connection, const struct flow *flow)
+{
+    ck_assert_uint_le(flow->start_ns, flow->stop_ns);
+    if (model.variant->unstamped || model.variant->unseen)
+        return;
+    ck_assert_uint_le(flow->stop_ns, model.clock.wall_ns);
+    ck_assert_uint_le(flow->stop_ns - flow->start_ns, model.now_ns - connection->start_ns);
+}
+
 static void take_report(void *context, const struct flow *flow)
 {
     ck_assert_ptr_eq(context, &model);
@@ -150,6 +190,7 @@ static void take_report(void *context, const struct flow *flow)
     const struct counters more = counters_of(flow);
     ck_assert(!are_equal(&more, &nothing));
     add(&model.connections[flow->id].sum, &more);
+    expect_times(&model.connections[flow->id], flow);
 }
 
 static struct flow flow_of(const struct connection *connection)
@@ -163,7 +204,7 @@ static struct flow flow_of(const struct connection *connection)
                         .octets = {now->octets[0], now->octets[1]}};
     if (!model.variant->unstamped) {
         flow.has |= FLOW_HAS_START;
-        flow.start_ns = connection->start_ns;
+        flow.start_ns = connection->start_stamp_ns;
     }
     return flow;
 }
@@ -173,7 +214,7 @@ static struct flow flow_of(const struct connection *connection)
 static void send_destroy(struct connection *connection)
 {
     struct flow flow = flow_of(connection);
-    flow.stop_ns = model.now_ns;
+    flow.stop_ns = model.now_ns + model.offset_ns;
     if (model.variant->unstamped)
         flow.start_ns = flow.stop_ns; /* as ct_events does */
     else
@@ -195,8 +236,10 @@ static void grow(struct connection *connection)
 static void be_born(uint64_t start_ns)
 {
     struct connection *connection = &model.connections[model.born++];
-    *connection = (struct connection){
-        .life = ALIVE, .start_ns = start_ns, .silent = model.variant->silence && one_in(4)};
+    *connection = (struct connection){.life = ALIVE,
+                                      .start_ns = start_ns,
+                                      .start_stamp_ns = start_ns + model.offset_ns,
+                                      .silent = model.variant->silence && one_in(4)};
     grow(connection);
 }
 
@@ -252,12 +295,22 @@ static void put_note(enum flow_note_kind kind, const struct flow *flow)
     flow_ring_put(model.notes, &(struct flow_note){.kind = kind, .dump = model.dump, .flow = *flow});
 }
 
+static uint64_t start_time(const struct flow *row)
+{
+    if (!flow_has(row, FLOW_HAS_START))
+        return WALL_CLOCK_UNKNOWN;
+    watch(&model.of_dumps);
+    return wall_clock_earliest(&model.of_dumps, row->start_ns);
+}
+
 static void show(const struct connection *connection)
 {
     struct flow row = flow_of(connection);
     row.stop_ns = model.dump_ns;
-    if (!tracker_wants_row(model.last ? 0 : TIMEOUT_NS, BEGAN_NS, &row, model.dump_ns))
+    if (!tracker_wants_row(model.last ? 0 : TIMEOUT_NS, BEGAN_NS, &row, start_time(&row), model.dump_ns)) {
+        ck_assert(model.variant->unseen || connection->start_ns + TIMEOUT_NS > model.dump_ns);
         return;
+    }
     if (!model.calm && !model.last && one_in(50))
         return; /* overlooked */
     model.rows[model.row_in++ % NOTES] = total(connection);
@@ -297,6 +350,7 @@ static void dump(void)
     switch (model.phase) {
     case RESTING:
         model.dump++;
+        watch(&model.of_dumps);
         model.dump_ns = model.now_ns;
         put_note(model.last ? FLOW_NOTE_LAST_DUMP_BEGIN : FLOW_NOTE_DUMP_BEGIN,
                  &(struct flow){.stop_ns = model.dump_ns});
@@ -340,15 +394,26 @@ static void feed_event(void)
     if (!connection->told)
         give(connection, flow);
     connection->told = true;
+    watch(&model.clock);
     tracker_destroyed(model.tracker, flow);
 }
 
-static void feed_row(struct connection *connection, const struct flow *flow)
+/* The tracker takes no place for one that may just as well have begun later. */
+static bool is_wanted(const struct flow_note *note)
+{
+    const struct flow *row = &note->flow;
+    uint64_t start_ns = WALL_CLOCK_UNKNOWN;
+    if (flow_has(row, FLOW_HAS_START))
+        start_ns = wall_clock_latest(&model.clock, row->start_ns, model.now_ns);
+    return tracker_wants_row(model.last ? 0 : TIMEOUT_NS, BEGAN_NS, row, start_ns, row->stop_ns);
+}
+
+static void feed_row(struct connection *connection, const struct flow_note *note)
 {
     const struct counters row = model.rows[model.row_out++ % NOTES];
-    if (connection->told)
+    if (connection->told || (!connection->is_shown && !is_wanted(note)))
         return;
-    give(connection, flow);
+    give(connection, &note->flow);
     if (!connection->is_shown && is_baseline(connection))
         connection->baseline = row;
     connection->is_shown = true;
@@ -359,20 +424,45 @@ static void feed_row(struct connection *connection, const struct flow *flow)
     connection->shown = row;
 }
 
+/* Of a row: what is not reported is not as old as that. */
+static void expect_in_time(struct connection *connection, uint64_t dump_ns)
+{
+    struct counters sum = connection->baseline;
+    add(&sum, &connection->sum);
+    uint64_t since_ns = connection->start_ns > BEGAN_NS ? connection->start_ns : BEGAN_NS;
+    uint64_t patience_ns = TIMEOUT_NS + RACE_NS;
+    if (connection->reported_ns != 0)
+        since_ns = connection->reported_ns;
+    else
+        patience_ns += (uint64_t)model.variant->step_s * NS_PER_S < TIMEOUT_NS
+                           ? (uint64_t)model.variant->step_s * NS_PER_S
+                           : TIMEOUT_NS;
+    if (are_equal(&sum, &connection->shown))
+        connection->reported_ns = dump_ns;
+    else
+        ck_assert_msg(dump_ns < since_ns + patience_ns,
+                      "%s: connection %d is not reported for %" PRIu64 " ms", model.variant->name,
+                      (int)(connection - model.connections), (dump_ns - since_ns) / NS_PER_MS);
+}
+
 static void feed_note(void)
 {
     const struct flow_note *note = flow_ring_peek(model.notes);
     if (!note)
         return;
     struct connection *connection = &model.connections[note->flow.id];
+    watch(&model.clock);
     if (note->kind == FLOW_NOTE_ROW) {
-        feed_row(connection, &note->flow);
+        feed_row(connection, note);
         if (connection->frozen && note->flow.packets[0] == 0 && note->flow.packets[1] == 0)
             connection->frozen = false;
     }
     model.adopted |= note->kind == FLOW_NOTE_DUMP_END;
     model.emptied = false;
     tracker_note(model.tracker, note);
+    if (note->kind == FLOW_NOTE_ROW && model.variant->step_s > 0 && !model.variant->unseen &&
+        !connection->told)
+        expect_in_time(connection, note->flow.stop_ns);
     flow_ring_take(model.notes);
 }
 
@@ -382,8 +472,28 @@ static void look(void)
         tracker_look(model.tracker, model.questions, 1 + (uint32_t)rand() % 50);
 }
 
+static void set_clock(void)
+{
+    int64_t step_s = model.variant->step_s;
+    if (step_s == 0 || !one_in(60000))
+        return;
+    if (!model.variant->unseen) {
+        watch(&model.clock);
+        watch(&model.of_dumps);
+    }
+    if (one_in(4)) /* to and fro: the same times come again and again */
+        model.offset_ns = 0;
+    else
+        model.offset_ns = (uint64_t)(rand() % (2 * step_s) - step_s) * NS_PER_S;
+    if (!model.variant->unseen) {
+        watch(&model.clock);
+        watch(&model.of_dumps);
+    }
+}
+
 static void step(void)
 {
+    set_clock();
     static void (*const parts[])(void) = {live, dump, feed_event, feed_note, look};
     for (int i = 0; i < 5; i++)
         if (rand() % 100 < model.mood[i])
@@ -404,9 +514,13 @@ static void set_up(const struct variant *variant)
                                           .active_timeout_ns = TIMEOUT_NS,
                                           .began_ns = BEGAN_NS,
                                           .adopt_full = variant->adopt_full,
-                                          .stats = &model.stats};
+                                          .stats = &model.stats,
+                                          .clock = &model.clock};
     model.variant = variant;
     model.now_ns = BEGAN_NS;
+    model.offset_ns = 0;
+    wall_clock_start_at(&model.clock, BEGAN_NS, BEGAN_NS);
+    wall_clock_start_at(&model.of_dumps, BEGAN_NS, BEGAN_NS);
     ck_assert_int_eq(tracker_open(&model.tracker, &config, take_report, &model), 0);
     ck_assert_int_eq(flow_ring_open(&model.notes, NOTES), 0);
     ck_assert_int_eq(flow_ring_open(&model.questions, QUESTIONS), 0);
@@ -461,6 +575,7 @@ static void finish(void)
         live_for_a_while(1);
     while (model.event_out < model.event_in)
         feed_event();
+    watch(&model.clock);
     while (tracker_finish(model.tracker, 1 + (uint32_t)rand() % 50))
         continue;
 }
