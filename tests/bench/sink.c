@@ -43,7 +43,8 @@ static const char usage[] =
     "  unknown_sets        data sets that came before their template\n"
     "  malformed           datagrams that are no NetFlow v9 or IPFIX, or contradict themselves\n"
     "  wrong_counts        NetFlow v9 datagrams whose header does not count their records\n"
-    "  sequence_gaps       datagrams whose sequence number is not the expected one\n"
+    "  sequence_gaps       what the sequence numbers say is missing, in whatever order the others came:\n"
+    "                      datagrams of NetFlow v9, data records of IPFIX\n"
     "  unique, duplicates  (with --unique) different flows, and records beyond the first of a flow\n";
 
 enum { BATCH = 64, DATAGRAM_MAX = 65536, EXPORTERS_MAX = 64, TEMPLATES_MAX = 64, KEY_PARTS_MAX = 12 };
@@ -67,7 +68,9 @@ struct exporter {
     struct sockaddr_storage address;
     uint32_t source_id;
     bool seen;
-    uint32_t next_sequence;
+    uint32_t sequence;  /* the first that came; the others relative to it: */
+    int32_t begin, end; /* the lowest, and the one behind the highest */
+    uint64_t sequenced; /* how much came of what is between these */
     unsigned template_count;
     struct layout templates[TEMPLATES_MAX];
 };
@@ -80,7 +83,7 @@ struct flow_set {
 
 struct sink {
     uint64_t datagrams, octets, records, options_records, templates;
-    uint64_t unknown_sets, malformed, wrong_counts, sequence_gaps;
+    uint64_t unknown_sets, malformed, wrong_counts;
     unsigned exporter_count;
     struct exporter exporters[EXPORTERS_MAX];
     bool tell_apart;
@@ -318,6 +321,32 @@ static int take_sets(struct sink *sink, struct exporter *exporter, struct reader
     return datagram->octets_left == 0 ? 0 : -EBADMSG;
 }
 
+/* counted begin with that sequence number. */
+static void take_sequence(struct exporter *exporter, uint32_t sequence, unsigned counted)
+{
+    if (!exporter->seen)
+        exporter->sequence = sequence;
+    exporter->seen = true;
+    const int32_t begin = (int32_t)(sequence - exporter->sequence);
+    const int32_t end = (int32_t)(sequence + counted - exporter->sequence);
+    if (begin < exporter->begin)
+        exporter->begin = begin;
+    if (end > exporter->end)
+        exporter->end = end;
+    exporter->sequenced += counted;
+}
+
+static uint64_t sequence_gaps(const struct sink *sink)
+{
+    uint64_t gaps = 0;
+    for (unsigned i = 0; i < sink->exporter_count; i++) {
+        const struct exporter *exporter = &sink->exporters[i];
+        const uint64_t sent = (uint64_t)((int64_t)exporter->end - exporter->begin);
+        gaps += sent > exporter->sequenced ? sent - exporter->sequenced : 0;
+    }
+    return gaps;
+}
+
 /*
  * The headers (RFC 3954 5.1, RFC 7011 3.1). NetFlow's sequence counts datagrams, IPFIX's the data records
  * before this one.
@@ -340,9 +369,7 @@ static int take_datagram(struct sink *sink, const struct sockaddr_storage *addre
     int error = take_sets(sink, exporter, datagram, ipfix, &contents);
     bool whole = !error && sink->unknown_sets == unknown_before;
     sink->wrong_counts += !ipfix && whole && count != contents.templates + contents.records;
-    sink->sequence_gaps += exporter->seen && sequence != exporter->next_sequence;
-    exporter->seen = true;
-    exporter->next_sequence = sequence + (ipfix ? (uint32_t)contents.records : 1);
+    take_sequence(exporter, sequence, ipfix ? (unsigned)contents.records : 1);
     return error;
 }
 
@@ -478,7 +505,7 @@ static void print_counts(const struct sink *sink, uint32_t dropped)
            ", \"templates\": %" PRIu64 ", \"unknown_sets\": %" PRIu64 ", \"malformed\": %" PRIu64
            ", \"wrong_counts\": %" PRIu64 ", \"sequence_gaps\": %" PRIu64,
            sink->datagrams, sink->octets, dropped, sink->exporter_count, sink->records, sink->options_records,
-           sink->templates, sink->unknown_sets, sink->malformed, sink->wrong_counts, sink->sequence_gaps);
+           sink->templates, sink->unknown_sets, sink->malformed, sink->wrong_counts, sequence_gaps(sink));
     if (sink->tell_apart)
         printf(", \"unique\": %zu, \"duplicates\": %" PRIu64, sink->flows.used,
                sink->records - sink->flows.used);

@@ -108,6 +108,12 @@ def wait_until(condition, what, limit_s=60):
         raise AssertionError(f"{what}: not within {limit_s * SLOW} s")
 
 
+def many(count):
+    """So many connections, or as many as a slow machine makes in the time and the kernel's table holds with ease."""
+    with open("/proc/sys/net/netfilter/nf_conntrack_max") as file:
+        return min(count // SLOW, int(file.read()) * 3 // 4)
+
+
 def run(*command, text=None):
     """Runs a command to its end and returns its output; fails with its error output."""
     result = subprocess.run([str(word) for word in command], input=text, capture_output=True, text=True)

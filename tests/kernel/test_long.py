@@ -10,7 +10,7 @@ import unittest
 from collections import Counter, defaultdict
 
 from ctflow9 import Ctflow9
-from lab import Lab, wait_until
+from lab import Lab, many, wait_until
 from netflow import Port
 from traffic import PLAIN, PLAIN_V6, TARGETS, Traffic
 from truth import Truth
@@ -362,8 +362,8 @@ class Long(unittest.TestCase):
         self.beside_a_stuck_listener(lambda lab: lab.expire())
 
     def beside_a_stuck_listener(self, end_all):
-        count = 100000
         with Lab() as lab:
+            count = many(100000)
             exporter = Ctflow9(lab, "--active-timeout", "0", "--table-size", "1000", "--print")
             listeners = lab.router.listeners()
             stuck = lab.router.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
@@ -401,8 +401,8 @@ class Long(unittest.TestCase):
 class Workers(unittest.TestCase):
     def test_storm(self):
         """Together they hear every event once."""
-        count = 100000
         with Lab() as lab:
+            count = many(100000)
             exporter = Ctflow9(lab, "--workers", "4", "-j", "--active-timeout", "0")
             lab.make_flows(count)
             lab.flush()

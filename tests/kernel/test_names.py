@@ -11,8 +11,8 @@ from lab import Lab, wait_until
 from netflow import Port
 from traffic import PLAIN, Traffic
 
-# Runs a command with a file of its own in the place of another.
-WITH_FILE = ("unshare", "--mount", "bash", "-ec", 'mount --bind "$0" "$1" && exec "${@:2}"')
+# Runs a command with a file of its own in an /etc that holds nothing else.
+WITH_FILE = ("unshare", "--mount", "bash", "-ec", 'mount -t tmpfs tmpfs /etc && cp "$0" "$1" && exec "${@:2}"')
 
 
 class NameServer:

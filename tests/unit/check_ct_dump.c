@@ -12,6 +12,7 @@
 #include "ctflow9/ct_decode.h"
 #include "ctflow9/ct_request.h"
 #include "ctflow9/instant.h"
+#include "slow.h"
 
 enum { NOTES = 64, PATIENCE_S = 60 };
 
@@ -85,7 +86,7 @@ static bool is_told(unsigned count)
 
 static void wait_for(struct ct_dump *dump, unsigned count)
 {
-    uint64_t end_ns = instant_read_clock(CLOCK_MONOTONIC) + PATIENCE_S * NS_PER_S;
+    uint64_t end_ns = instant_read_clock(CLOCK_MONOTONIC) + PATIENCE_S * slow_factor() * NS_PER_S;
     while (!is_told(count) || (count > 3 && !ct_dump_is_over(dump))) {
         ck_assert_uint_lt(instant_read_clock(CLOCK_MONOTONIC), end_ns);
         poll(NULL, 0, 1);

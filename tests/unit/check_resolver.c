@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "slow.h"
+
 /* Names that need a name server are looked up by tests/kernel/check_udp_recovery.c, in a namespace. */
 
 static struct resolver *resolver;
@@ -35,7 +37,7 @@ static void look_up(const char *host, int family)
 {
     answer = (struct answer){0};
     resolver_look_up(resolver, host, 2055, family, done, &answer);
-    for (int i = 0; i < 100 && answer.calls == 0; i++) {
+    for (unsigned i = 0; i < 100 * slow_factor() && answer.calls == 0; i++) {
         struct poll_set set;
         poll_set_clear(&set);
         resolver_wants(resolver, &set);

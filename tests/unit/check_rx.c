@@ -148,6 +148,8 @@ END_TEST
 START_TEST(takes_any_number)
 {
     enum { WAITING = 5 * RX_BATCH };
+    if (!lab_forces_rcvbuf())
+        return;
     struct pair pair = open_pair(kinds[_i]);
     for (unsigned limit = 1; limit <= RX_BATCH; limit += limit < 8 ? 1 : 17) {
         send_numbered(&pair, 0, WAITING);

@@ -31,6 +31,7 @@
 
 #include "ctflow9/netlink_socket.h"
 #include "ctflow9/rx.h"
+#include "slow.h"
 
 static inline void lab_loopback_up(void)
 {
@@ -100,6 +101,14 @@ static inline void lab_make_flows(unsigned count)
                       strerror(errno));
     }
     close(fd);
+}
+
+/* So many, or as many as a slow machine makes in the time and the kernel's table holds with ease. */
+static inline unsigned lab_many(unsigned count)
+{
+    const unsigned fit = (unsigned)(lab_sysctl("nf_conntrack_max") / 4 * 3);
+    count /= slow_factor();
+    return count < fit ? count : fit;
 }
 
 static inline struct nlmsghdr *lab_request(void *buffer, uint8_t type, uint16_t flags)
@@ -203,6 +212,20 @@ static inline int lab_try_rx(enum rx_kind asked, enum rx_kind *kind)
     if (kind != NULL)
         *kind = choice.kind;
     return error;
+}
+
+/* Whether receive buffers may be larger than net.core.rmem_max, which a user namespace does not permit; says
+ * so when they may not. */
+static inline bool lab_forces_rcvbuf(void)
+{
+    const int octets = 1 << 20;
+    int fd = netlink_socket_open();
+    ck_assert_int_ge(fd, 0);
+    bool forces = setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &octets, sizeof(octets)) == 0;
+    if (!forces)
+        perror("not tested, SO_RCVBUFFORCE");
+    close(fd);
+    return forces;
 }
 
 /* Whether receiving through io_uring can be tested; says so when this machine does not have it. */
