@@ -111,7 +111,7 @@ def wait_until(condition, what, limit_s=60):
 def many(count):
     """So many connections, or as many as a slow machine makes in the time and the kernel's table holds with ease."""
     with open("/proc/sys/net/netfilter/nf_conntrack_max") as file:
-        return min(count // SLOW, int(file.read()) * 3 // 4)
+        return min(count // SLOW, int(file.read()) * 4 // 5)
 
 
 def run(*command, text=None):

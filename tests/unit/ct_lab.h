@@ -106,7 +106,7 @@ static inline void lab_make_flows(unsigned count)
 /* So many, or as many as a slow machine makes in the time and the kernel's table holds with ease. */
 static inline unsigned lab_many(unsigned count)
 {
-    const unsigned fit = (unsigned)(lab_sysctl("nf_conntrack_max") / 4 * 3);
+    const unsigned fit = (unsigned)(lab_sysctl("nf_conntrack_max") / 5 * 4);
     count /= slow_factor();
     return count < fit ? count : fit;
 }
