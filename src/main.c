@@ -2,16 +2,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "ctflow9/ct_setup.h"
-#include "ctflow9/descriptors.h"
-#include "ctflow9/exporter.h"
-#include "ctflow9/log.h"
-#include "ctflow9/netns.h"
-#include "ctflow9/options.h"
-#include "ctflow9/privileges.h"
-#include "ctflow9/signals.h"
-#include "ctflow9/stats.h"
-#include "ctflow9/workers.h"
+#include "ctflow9/base/descriptors.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/base/stats.h"
+#include "ctflow9/config/options.h"
+#include "ctflow9/input/ct_setup.h"
+#include "ctflow9/input/netns.h"
+#include "ctflow9/service/exporter.h"
+#include "ctflow9/service/privileges.h"
+#include "ctflow9/service/signals.h"
+#include "ctflow9/service/workers.h"
 
 enum { EXIT_REFUSED = 2 };
 

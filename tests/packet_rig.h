@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ctflow9/packet.h"
+#include "ctflow9/netflow/packet.h"
 
 /*
  * What the tests of struct packet share: one under an injected clock, flows for it, and a sink that keeps

@@ -5,7 +5,7 @@
 #include <endian.h>
 #include <string.h>
 
-#include "ctflow9/flow.h"
+#include "ctflow9/flow/flow.h"
 
 /* Flows as the tests of the text outputs want them. */
 

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ctflow9/instant.h"
-#include "ctflow9/tracker.h"
-#include "ctflow9/wall_clock.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/base/wall_clock.h"
+#include "ctflow9/flow/tracker.h"
 
 /* Times are in seconds, since ctflow9 began to listen. */
 enum { TIMEOUT_S = 60, QUESTIONS = 4, MEMORY_DUMPS = 16, MEMORY_TIMEOUTS = 4 };

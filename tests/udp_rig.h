@@ -13,10 +13,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ctflow9/log.h"
-#include "ctflow9/resolver.h"
-#include "ctflow9/udp.h"
-#include "ctflow9/wire.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/base/wire.h"
+#include "ctflow9/output/resolver.h"
+#include "ctflow9/output/udp.h"
 #include "slow.h"
 
 /*

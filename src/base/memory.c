@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/memory.h"
+#include "ctflow9/base/memory.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>

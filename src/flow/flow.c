@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/flow.h"
+#include "ctflow9/flow/flow.h"
 
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ctflow9/instant.h"
+#include "ctflow9/base/instant.h"
 
 /* Member by member: padding has no value. */
 static bool is_same_tuple(const struct flow_tuple *a, const struct flow_tuple *b)

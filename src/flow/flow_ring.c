@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/flow_ring.h"
+#include "ctflow9/flow/flow_ring.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "ctflow9/memory.h"
+#include "ctflow9/base/memory.h"
 
 enum { CACHE_LINE_OCTETS = 64 };
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/flow_table.h"
+#include "ctflow9/flow/flow_table.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
-#include "ctflow9/memory.h"
+#include "ctflow9/base/memory.h"
 
 enum {
     NONE = 0, /* links are slot + 1, so that untouched memory means none */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/recent.h"
+#include "ctflow9/flow/recent.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctflow9/memory.h"
+#include "ctflow9/base/memory.h"
 
 enum {
     AHEAD = 16, /* events; four cache lines: by then the memory is there */

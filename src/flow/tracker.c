@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/tracker.h"
+#include "ctflow9/flow/tracker.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "ctflow9/flow_table.h"
-#include "ctflow9/instant.h"
-#include "ctflow9/recent.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/flow/flow_table.h"
+#include "ctflow9/flow/recent.h"
 
 enum {
     GONE_MEMORY_DUMPS = 16,   /* how long a connection that was closed without a DESTROY is remembered, */

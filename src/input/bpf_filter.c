@@ -4,7 +4,7 @@
  * BPF nor a library. Registers: r6 the message (struct __sk_buff), r7 its octets, r8 its record in the ring,
  * r9 the place in it that is looked at; r0 to r5 are for helpers; r10 is the end of the stack.
  */
-#include "ctflow9/bpf_filter.h"
+#include "ctflow9/input/bpf_filter.h"
 
 #include <assert.h>
 #include <errno.h>

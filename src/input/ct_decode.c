@@ -7,7 +7,7 @@
  * of nearly every message only the headers are compared. Measured, IPv4 UDP with counters and stamps: a walk
  * for each message takes 1,000 instructions and 60 ns, this 380 and 25 ns.
  */
-#include "ctflow9/ct_decode.h"
+#include "ctflow9/input/ct_decode.h"
 
 #include <endian.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/ct_dump.h"
+#include "ctflow9/input/ct_dump.h"
 
 #include <errno.h>
 #include <linux/netfilter/nf_conntrack_common.h>
@@ -15,12 +15,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ctflow9/ct_decode.h"
-#include "ctflow9/ct_request.h"
-#include "ctflow9/instant.h"
-#include "ctflow9/log.h"
-#include "ctflow9/tracker.h"
-#include "ctflow9/wall_clock.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/base/wall_clock.h"
+#include "ctflow9/flow/tracker.h"
+#include "ctflow9/input/ct_decode.h"
+#include "ctflow9/input/ct_request.h"
 
 #define READ_OUT_NS (10 * NS_PER_S) /* a dump that was given up */
 

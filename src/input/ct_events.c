@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/ct_events.h"
+#include "ctflow9/input/ct_events.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,13 +11,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "ctflow9/ct_decode.h"
-#include "ctflow9/ct_guard.h"
-#include "ctflow9/ct_request.h"
-#include "ctflow9/log.h"
-#include "ctflow9/netlink_socket.h"
-#include "ctflow9/rx.h"
-#include "ctflow9/tell_once.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/base/tell_once.h"
+#include "ctflow9/input/ct_decode.h"
+#include "ctflow9/input/ct_guard.h"
+#include "ctflow9/input/ct_request.h"
+#include "ctflow9/input/netlink_socket.h"
+#include "ctflow9/input/rx.h"
 
 #define LOOK_INTERVAL_NS (100 * NS_PER_MS)
 

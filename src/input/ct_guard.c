@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/ct_guard.h"
+#include "ctflow9/input/ct_guard.h"
 
 #include <endian.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
-#include "ctflow9/netlink_socket.h"
+#include "ctflow9/input/netlink_socket.h"
 
 void ct_guard_init(struct ct_guard *guard, bool reliable, struct stats *stats)
 {

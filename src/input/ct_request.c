@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/ct_request.h"
+#include "ctflow9/input/ct_request.h"
 
 #include <endian.h>
 #include <libmnl/libmnl.h>

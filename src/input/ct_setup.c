@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/ct_setup.h"
+#include "ctflow9/input/ct_setup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,10 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ctflow9/ct_guard.h"
-#include "ctflow9/ct_request.h"
-#include "ctflow9/log.h"
-#include "ctflow9/netlink_socket.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/input/ct_guard.h"
+#include "ctflow9/input/ct_request.h"
+#include "ctflow9/input/netlink_socket.h"
 
 /* Follows the network namespace of the thread that opens a file in it. */
 #define SYSCTL_FOLDER "/proc/sys/net/netfilter"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/netlink_socket.h"
+#include "ctflow9/input/netlink_socket.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ctflow9/instant.h"
+#include "ctflow9/base/instant.h"
 
 /* The kernel's answers, dumps included, fit: it makes them no longer than NLMSG_GOODSIZE, 8 KiB at most. */
 enum { ANSWER_OCTETS = 16384, ANSWER_GOES_ON = 1 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/netns.h"
+#include "ctflow9/input/netns.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "ctflow9/log.h"
+#include "ctflow9/base/log.h"
 
 static const char *what_to_do(int error)
 {

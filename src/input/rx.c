@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/rx.h"
+#include "ctflow9/input/rx.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "ctflow9/log.h"
-#include "ctflow9/rx_backend.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/input/rx_backend.h"
 
 static const struct rx_backend *const backends[] = {
     [RX_AUTO] = &rx_recvmmsg,

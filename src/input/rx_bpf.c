@@ -32,9 +32,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ctflow9/bpf_filter.h"
-#include "ctflow9/log.h"
-#include "ctflow9/rx_backend.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/input/bpf_filter.h"
+#include "ctflow9/input/rx_backend.h"
 
 enum {
     RING_OCTETS_MAX = 4 << 20, /* 16,000 events: 5 ms of three million a second */

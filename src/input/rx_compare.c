@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ctflow9/instant.h"
-#include "ctflow9/rx_backend.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/input/rx_backend.h"
 
 enum {
     ROUNDS = 16,

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "ctflow9/rx_backend.h"
+#include "ctflow9/input/rx_backend.h"
 
 /* Everything is linked up once. The kernel overwrites what it answers with (msg_len, msg_flags, the source,
  * whose length is always the same) and leaves the rest, so a call needs no preparation. */

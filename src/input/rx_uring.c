@@ -24,7 +24,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "ctflow9/rx_backend.h"
+#include "ctflow9/input/rx_backend.h"
 
 enum {
     BUFFERS = RX_BATCH,        /* a power of two */

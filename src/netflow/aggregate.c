@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/aggregate.h"
+#include "ctflow9/netflow/aggregate.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "ctflow9/fields.h"
-#include "ctflow9/memory.h"
-#include "ctflow9/template.h"
+#include "ctflow9/base/memory.h"
+#include "ctflow9/netflow/fields.h"
+#include "ctflow9/netflow/template.h"
 
 enum {
     NONE = 0, /* links are slot + 1, so that untouched memory means none */

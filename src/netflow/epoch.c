@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/epoch.h"
+#include "ctflow9/netflow/epoch.h"
 
 struct epoch_stamp epoch_stamp(const struct epoch *epoch, uint64_t now_ms, uint64_t latest_ms)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/fields.h"
+#include "ctflow9/netflow/fields.h"
 
-#include "ctflow9/record.h"
+#include "ctflow9/netflow/record.h"
 
 #define FLOW(number, member, with, without)                                                          \
     {                                                                                                \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/packet.h"
+#include "ctflow9/netflow/packet.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -8,12 +8,12 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ctflow9/aggregate.h"
-#include "ctflow9/epoch.h"
-#include "ctflow9/fields.h"
-#include "ctflow9/memory.h"
-#include "ctflow9/record.h"
-#include "ctflow9/template.h"
+#include "ctflow9/base/memory.h"
+#include "ctflow9/netflow/aggregate.h"
+#include "ctflow9/netflow/epoch.h"
+#include "ctflow9/netflow/fields.h"
+#include "ctflow9/netflow/record.h"
+#include "ctflow9/netflow/template.h"
 
 enum {
     VERSION = 9,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/template.h"
+#include "ctflow9/netflow/template.h"
 
 #include <assert.h>
 

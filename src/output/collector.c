@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/collector.h"
+#include "ctflow9/output/collector.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctflow9/log.h"
-#include "ctflow9/tell_once.h"
-#include "ctflow9/udp_socket.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/base/tell_once.h"
+#include "ctflow9/output/udp_socket.h"
 
 #define RETRY_NS           NS_PER_S /* after a send or a connect that failed */
 #define NO_BUFFER_PAUSE_NS (10 * NS_PER_MS)

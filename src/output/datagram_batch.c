@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/datagram_batch.h"
+#include "ctflow9/output/datagram_batch.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ctflow9/packet.h"
+#include "ctflow9/netflow/packet.h"
 
 enum { RUN_OCTETS_MAX = 65507, COPIES_OCTETS = 32768 };
 

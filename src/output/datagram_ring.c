@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/datagram_ring.h"
+#include "ctflow9/output/datagram_ring.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctflow9/memory.h"
+#include "ctflow9/base/memory.h"
 
 /*
  * A position modulo the capacity is an offset into octets. Every datagram lies in one piece: where the

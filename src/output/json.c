@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "ctflow9/json.h"
+#include "ctflow9/output/json.h"
 
 #include <endian.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ctflow9/instant.h"
-#include "ctflow9/text.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/output/text.h"
 
 /* Writes one value, of which member is the place in *flow; NULL = the flow has none. */
 typedef char *put_value(char *at, const struct flow *flow, const void *member);

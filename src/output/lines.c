@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/lines.h"
+#include "ctflow9/output/lines.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,11 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctflow9/json.h"
-#include "ctflow9/log.h"
-#include "ctflow9/print.h"
-#include "ctflow9/stream.h"
-#include "ctflow9/tell_once.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/base/tell_once.h"
+#include "ctflow9/output/json.h"
+#include "ctflow9/output/print.h"
+#include "ctflow9/output/stream.h"
 
 #define STREAM_OCTETS ((size_t)1 << 20)
 #define RETRY_NS      NS_PER_S

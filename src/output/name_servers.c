@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #define CARES_NO_DEPRECATED /* 1.34 has successors of what is used here, 1.18 has not */
-#include "ctflow9/name_servers.h"
+#include "ctflow9/output/name_servers.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "ctflow9/resolver.h"
+#include "ctflow9/output/resolver.h"
 
 static void mind_error(struct name_servers *servers, int error)
 {

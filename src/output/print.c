@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "ctflow9/print.h"
+#include "ctflow9/output/print.h"
 
 #include <endian.h>
 #include <inttypes.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ctflow9/instant.h"
-#include "ctflow9/text.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/output/text.h"
 
 /* The columns in which left-aligned cells begin, and behind which right-aligned ones end. */
 enum {

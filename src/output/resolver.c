@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/resolver.h"
+#include "ctflow9/output/resolver.h"
 
 #include <ares.h>
 #include <arpa/inet.h>
@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctflow9/instant.h"
-#include "ctflow9/name_servers.h"
-#include "ctflow9/zone.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/base/zone.h"
+#include "ctflow9/output/name_servers.h"
 
 enum { SOCKETS_MAX = 32, TIMEOUT_MS = 2000, TRIES = 3, WHY_MAX = 128 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "ctflow9/stream.h"
+#include "ctflow9/output/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/udp.h"
+#include "ctflow9/output/udp.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctflow9/collector.h"
-#include "ctflow9/log.h"
-#include "ctflow9/record.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/netflow/record.h"
+#include "ctflow9/output/collector.h"
 
 enum {
     /* Data records that may come between two turns, so that a small --queue loses none of a fast collector.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/udp_socket.h"
+#include "ctflow9/output/udp_socket.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

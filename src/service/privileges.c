@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/privileges.h"
+#include "ctflow9/service/privileges.h"
 
 #include <errno.h>
 #include <linux/capability.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/signals.h"
+#include "ctflow9/service/signals.h"
 
 #include <errno.h>
 #include <signal.h>

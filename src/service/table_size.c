@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/table_size.h"
+#include "ctflow9/service/table_size.h"
 
-#include "ctflow9/flow_table.h"
-#include "ctflow9/log.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/flow/flow_table.h"
 
 enum {
     SLACK_MIN = 1024, /* of a worker; the places beyond its even share are this and */

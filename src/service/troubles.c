@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/troubles.h"
+#include "ctflow9/service/troubles.h"
 
 #include <inttypes.h>
 #include <stddef.h>
 
-#include "ctflow9/log.h"
+#include "ctflow9/base/log.h"
 
 #define COUNTER(member) #member, offsetof(struct stats, member)
 static const struct {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/workers.h"
+#include "ctflow9/service/workers.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,20 +10,20 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "ctflow9/ct_dump.h"
-#include "ctflow9/ct_events.h"
-#include "ctflow9/ct_guard.h"
-#include "ctflow9/export_role.h"
-#include "ctflow9/flow_ring.h"
-#include "ctflow9/log.h"
-#include "ctflow9/memory.h"
-#include "ctflow9/netlink_socket.h"
-#include "ctflow9/netns.h"
-#include "ctflow9/poll_set.h"
-#include "ctflow9/signals.h"
-#include "ctflow9/table_size.h"
-#include "ctflow9/tracker.h"
-#include "ctflow9/troubles.h"
+#include "ctflow9/base/log.h"
+#include "ctflow9/base/memory.h"
+#include "ctflow9/base/poll_set.h"
+#include "ctflow9/flow/flow_ring.h"
+#include "ctflow9/flow/tracker.h"
+#include "ctflow9/input/ct_dump.h"
+#include "ctflow9/input/ct_events.h"
+#include "ctflow9/input/ct_guard.h"
+#include "ctflow9/input/netlink_socket.h"
+#include "ctflow9/input/netns.h"
+#include "ctflow9/service/export_role.h"
+#include "ctflow9/service/signals.h"
+#include "ctflow9/service/table_size.h"
+#include "ctflow9/service/troubles.h"
 
 #define DRAIN_INTERVAL_NS NS_PER_MS
 #define NETNS_CHECK_NS    NS_PER_S

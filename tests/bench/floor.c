@@ -17,8 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ctflow9/instant.h"
-#include "ctflow9/netlink_socket.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/input/netlink_socket.h"
 
 enum { BATCH = 128, MESSAGE_OCTETS = 1024, RCVBUF_OCTETS = 64 << 20 };
 

@@ -3,7 +3,7 @@
  * Any octets as a conntrack message: with the length that they claim, and with the length that they have. The
  * seeds in fuzz_ct_decode/ are the kernel's: oracle --write-corpus fuzz_ct_decode.
  */
-#include "ctflow9/ct_decode.h"
+#include "ctflow9/input/ct_decode.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -11,10 +11,10 @@
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 
-#include "ctflow9/ct_dump.h"
-#include "ctflow9/ct_events.h"
-#include "ctflow9/ct_request.h"
-#include "ctflow9/tracker.h"
+#include "ctflow9/flow/tracker.h"
+#include "ctflow9/input/ct_dump.h"
+#include "ctflow9/input/ct_events.h"
+#include "ctflow9/input/ct_request.h"
 #include "unit/ct_lab.h"
 
 enum {

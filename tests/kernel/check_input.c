@@ -4,7 +4,7 @@
 #include <poll.h>
 #include <sys/wait.h>
 
-#include "ctflow9/ct_events.h"
+#include "ctflow9/input/ct_events.h"
 #include "unit/ct_lab.h"
 
 enum { DEADLINE_S = 60 };

@@ -10,7 +10,7 @@
  * Needs root; works in a network namespace of its own. SCRIPT makes the packets; without it, the working
  * directory is the repository's top. --write-corpus writes messages of each kind: seeds for the fuzzer.
  */
-#include "ctflow9/ct_decode.h"
+#include "ctflow9/input/ct_decode.h"
 
 #include <endian.h>
 #include <errno.h>

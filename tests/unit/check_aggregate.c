@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/aggregate.h"
+#include "ctflow9/netflow/aggregate.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctflow9/fields.h"
+#include "ctflow9/netflow/fields.h"
 
 #define START_NS (1000 * NS_PER_S + 1) /* monotonic; nearly a second before a whole one */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/aggregate_keys.h"
+#include "ctflow9/config/aggregate_keys.h"
 
 #include <check.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/config.h"
+#include "ctflow9/config/config.h"
 
 #include <check.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctflow9/rx.h"
+#include "ctflow9/input/rx.h"
 
 static struct options options;
 static struct option_error why;

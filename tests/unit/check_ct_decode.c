@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/ct_decode.h"
+#include "ctflow9/input/ct_decode.h"
 
 #include <arpa/inet.h>
 #include <check.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The dump's thread under a kernel of the test's own, and a worker that only listens. */
-#include "ctflow9/ct_dump.h"
+#include "ctflow9/input/ct_dump.h"
 
 #include <check.h>
 #include <errno.h>
@@ -9,9 +9,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "ctflow9/ct_decode.h"
-#include "ctflow9/ct_request.h"
-#include "ctflow9/instant.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/input/ct_decode.h"
+#include "ctflow9/input/ct_request.h"
 #include "slow.h"
 
 enum { NOTES = 64, PATIENCE_S = 60 };

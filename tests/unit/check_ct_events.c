@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/ct_events.h"
+#include "ctflow9/input/ct_events.h"
 
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 
-#include "ctflow9/rx.h"
+#include "ctflow9/input/rx.h"
 #include "unit/ct_lab.h"
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/ct_guard.h"
+#include "ctflow9/input/ct_guard.h"
 
-#include "ctflow9/instant.h"
+#include "ctflow9/base/instant.h"
 #include "unit/ct_lab.h"
 
 START_TEST(books_drops_under_the_present_mode)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/ct_setup.h"
+#include "ctflow9/input/ct_setup.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 
 #include "bound_sockets.h"
-#include "ctflow9/ct_guard.h"
+#include "ctflow9/input/ct_guard.h"
 #include "unit/ct_lab.h"
 
 static const char *const sysctls[] = {"nf_conntrack_acct", "nf_conntrack_timestamp", "nf_conntrack_events"};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/datagram_ring.h"
+#include "ctflow9/output/datagram_ring.h"
 
 #include <check.h>
 #include <errno.h>

@@ -2,7 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "ctflow9/epoch.h"
+#include "ctflow9/netflow/epoch.h"
 
 #define NOW_MS UINT64_C(1790000000123)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/flow.h"
+#include "ctflow9/flow/flow.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ctflow9/instant.h"
+#include "ctflow9/base/instant.h"
 
 /* A UDP connection without translation. */
 static struct flow plain_flow(uint8_t family)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/flow_ring.h"
+#include "ctflow9/flow/flow_ring.h"
 
 #include <check.h>
 #include <pthread.h>

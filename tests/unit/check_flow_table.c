@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/flow_table.h"
+#include "ctflow9/flow/flow_table.h"
 
 #include <check.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "ctflow9/json.h"
+#include "ctflow9/output/json.h"
 
 #include <check.h>
 #include <jansson.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "ctflow9/instant.h"
+#include "ctflow9/base/instant.h"
 #include "sample_flow.h"
 
 static char text[JSON_LINE_MAX + 1];

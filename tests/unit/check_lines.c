@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/lines.h"
+#include "ctflow9/output/lines.h"
 
 #include <check.h>
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "ctflow9/log.h"
+#include "ctflow9/base/log.h"
 #include "sample_flow.h"
 
 #define MINUTE_NS (60 * NS_PER_S)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/log.h"
+#include "ctflow9/base/log.h"
 
 #include <check.h>
 #include <errno.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/netlink_socket.h"
+#include "ctflow9/input/netlink_socket.h"
 
 #include <linux/filter.h>
 #include <linux/sock_diag.h>
 
-#include "ctflow9/instant.h"
+#include "ctflow9/base/instant.h"
 #include "unit/ct_lab.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/netns.h"
+#include "ctflow9/input/netns.h"
 
 #include <sys/mount.h>
 #include <sys/stat.h>

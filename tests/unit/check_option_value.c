@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/option_value.h"
+#include "ctflow9/config/option_value.h"
 
 #include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctflow9/options.h"
-#include "ctflow9/rx.h"
+#include "ctflow9/config/options.h"
+#include "ctflow9/input/rx.h"
 
 static struct options options;
 static struct option_error why;

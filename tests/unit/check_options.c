@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/options.h"
+#include "ctflow9/config/options.h"
 
 #include <check.h>
 #include <jansson.h>
@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctflow9/option_value.h"
-#include "ctflow9/rx.h"
+#include "ctflow9/config/option_value.h"
+#include "ctflow9/input/rx.h"
 
 enum { ARGUMENTS_MAX = 16 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/packet.h"
+#include "ctflow9/netflow/packet.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "ctflow9/epoch.h"
-#include "ctflow9/writer.h"
+#include "ctflow9/netflow/epoch.h"
+#include "ctflow9/netflow/writer.h"
 #include "packet_rig.h"
 
 #define DAY_NS (86400 * NS_PER_S)

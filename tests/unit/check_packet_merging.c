@@ -4,9 +4,9 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "ctflow9/epoch.h"
-#include "ctflow9/packet.h"
-#include "ctflow9/writer.h"
+#include "ctflow9/netflow/epoch.h"
+#include "ctflow9/netflow/packet.h"
+#include "ctflow9/netflow/writer.h"
 #include "packet_rig.h"
 
 static void open_merging(uint32_t keys, uint8_t ipv4_bits)

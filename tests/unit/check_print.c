@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "ctflow9/print.h"
+#include "ctflow9/output/print.h"
 
 #include <check.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 
-#include "ctflow9/instant.h"
+#include "ctflow9/base/instant.h"
 #include "sample_flow.h"
 
 static char text[PRINT_LINE_MAX + 1];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/resolver.h"
+#include "ctflow9/output/resolver.h"
 
 #include <arpa/inet.h>
 #include <check.h>

@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <pthread.h>
 
-#include "ctflow9/bpf_filter.h"
-#include "ctflow9/rx.h"
+#include "ctflow9/input/bpf_filter.h"
+#include "ctflow9/input/rx.h"
 #include "unit/ct_lab.h"
 
 enum { GROUP = NFNLGRP_CONNTRACK_DESTROY };

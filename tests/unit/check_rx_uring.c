@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Whether io_uring is to be had, and what receiving through it alone has to heed. The rest: check_rx.c. */
-#include "ctflow9/rx.h"
-#include "ctflow9/rx_backend.h"
+#include "ctflow9/input/rx.h"
+#include "ctflow9/input/rx_backend.h"
 #include "unit/ct_lab.h"
 
 static const struct {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/stats.h"
+#include "ctflow9/base/stats.h"
 
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "ctflow9/log.h"
+#include "ctflow9/base/log.h"
 
 static int reader;
 static char text[4096];

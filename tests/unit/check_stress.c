@@ -21,12 +21,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ctflow9/ct_decode.h"
-#include "ctflow9/ct_dump.h"
-#include "ctflow9/ct_request.h"
-#include "ctflow9/export_role.h"
-#include "ctflow9/instant.h"
-#include "ctflow9/tracker.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/flow/tracker.h"
+#include "ctflow9/input/ct_decode.h"
+#include "ctflow9/input/ct_dump.h"
+#include "ctflow9/input/ct_request.h"
+#include "ctflow9/service/export_role.h"
 #include "slow.h"
 
 #define TIMEOUT_NS (20 * NS_PER_MS)

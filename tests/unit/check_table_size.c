@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/table_size.h"
+#include "ctflow9/service/table_size.h"
 
 #include <check.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "ctflow9/flow_table.h"
+#include "ctflow9/flow/flow_table.h"
 
 /* A sanitizer's shadow takes so much address space that no limit can be set. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/tell_once.h"
+#include "ctflow9/base/tell_once.h"
 
 #include <check.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#include "ctflow9/record.h"
-#include "ctflow9/template.h"
+#include "ctflow9/netflow/record.h"
+#include "ctflow9/netflow/template.h"
 
 /* An element list as it must stand on the wire: pairs of type and length, up to a pair of zeros. */
 struct expected {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "ctflow9/text.h"
+#include "ctflow9/output/text.h"
 
 #include <check.h>
 #include <stdlib.h>

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "ctflow9/instant.h"
-#include "ctflow9/tracker.h"
-#include "ctflow9/wall_clock.h"
+#include "ctflow9/base/instant.h"
+#include "ctflow9/base/wall_clock.h"
+#include "ctflow9/flow/tracker.h"
 
 enum {
     CONNECTIONS = 3000,

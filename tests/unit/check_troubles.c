@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/troubles.h"
+#include "ctflow9/service/troubles.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctflow9/log.h"
+#include "ctflow9/base/log.h"
 
 /* Standard error is a pipe, whose other end is read here. Each test is a process of its own. */
 static int reader;

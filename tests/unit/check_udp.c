@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/udp.h"
+#include "ctflow9/output/udp.h"
 
 #include <stdlib.h>
 

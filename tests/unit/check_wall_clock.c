@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/wall_clock.h"
+#include "ctflow9/base/wall_clock.h"
 
 #include <check.h>
 #include <stdlib.h>

@@ -29,8 +29,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "ctflow9/netlink_socket.h"
-#include "ctflow9/rx.h"
+#include "ctflow9/input/netlink_socket.h"
+#include "ctflow9/input/rx.h"
 #include "slow.h"
 
 static inline void lab_loopback_up(void)

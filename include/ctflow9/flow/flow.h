@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "ctflow9/base/wire.h"
+
+/*
+ * The normalised flow: the one noun that every stage shares. A source fills it, the table merges it, an
+ * output writes it. It owns nothing and holds no pointer, so it is copied by assignment and compared field by
+ * field.
+ */
+
+/* Index into every array of two below; the values of ctnetlink's IP_CT_DIR_ORIGINAL and IP_CT_DIR_REPLY. */
+enum flow_direction { FLOW_ORIGINAL = 0, FLOW_REPLY = 1 };
+
+/* An address in network byte order. An IPv4 address fills v4, the octets behind it are 0. */
+union flow_address {
+    be32 v4;
+    uint8_t v6[16];
+};
+
+/*
+ * One side's view of a connection, as the kernel keeps it: for the reply tuple, src is who answers. Ports are
+ * 0 for protocols without; for GRE they hold the keys. The icmp members are 0 for everything but ICMP and
+ * ICMPv6.
+ */
+struct flow_tuple {
+    union flow_address src, dst;
+    be16 src_port, dst_port;
+    be16 icmp_id;
+    uint8_t icmp_type, icmp_code;
+    uint16_t zone; /* CTA_TUPLE_ZONE: the zone of this direction alone; 0 = none */
+};
+
+/* What the source knew; a member whose bit is missing is 0. */
+enum flow_has {
+    FLOW_HAS_COUNTERS = 1 << 0,  /* packets and octets (nf_conntrack_acct was on when the entry was made) */
+    FLOW_HAS_START = 1 << 1,     /* start_ns (nf_conntrack_timestamp was on when the entry was made) */
+    FLOW_HAS_STOP = 1 << 2,      /* stop_ns */
+    FLOW_HAS_TIMEOUT = 1 << 3,   /* timeout_s: time was left on the entry, it did not expire */
+    FLOW_HAS_TCP_STATE = 1 << 4, /* tcp_state */
+    FLOW_HAS_STATUS = 1 << 5,    /* status */
+    FLOW_REQUESTED = 1 << 6,     /* a program asked the kernel to remove the entry (nlmsg_pid was not 0) */
+    FLOW_END_TOLD = 1 << 7, /* the source tells time left and TCP's state: where it did not, no time was */
+};
+
+/* flowEndReason, IANA element 136. */
+enum flow_end_reason {
+    FLOW_END_UNKNOWN = 0, /* reserved by IANA: tells nothing */
+    FLOW_END_IDLE_TIMEOUT = 1,
+    FLOW_END_ACTIVE_TIMEOUT = 2,
+    FLOW_END_DETECTED = 3,
+    FLOW_END_FORCED = 4,
+    FLOW_END_LACK_OF_RESOURCES = 5,
+};
+
+struct flow {
+    struct flow_tuple tuple[2]; /* by enum flow_direction */
+    uint64_t packets[2];
+    uint64_t octets[2]; /* layer-3 octets: IP header included, no Ethernet */
+    uint64_t start_ns;  /* wall clock, since 1970 */
+    uint64_t stop_ns;   /* wall clock, since 1970; when the entry died, not its last packet */
+    uint32_t status;    /* IPS_* of linux/netfilter/nf_conntrack_common.h */
+    uint32_t mark;      /* 0 when there is none */
+    uint32_t id;        /* CTA_ID, host order: not unique over time */
+    uint32_t timeout_s; /* seconds that were left on the entry */
+    uint16_t zone;      /* CTA_ZONE: the zone of both directions; 0 = none */
+    uint8_t family;     /* AF_INET or AF_INET6 */
+    uint8_t protocol;   /* IPPROTO_* */
+    uint8_t tcp_state;  /* enum tcp_conntrack of linux/netfilter/nf_conntrack_tcp.h */
+    uint8_t end_reason; /* enum flow_end_reason; set by the source module */
+    uint16_t has;       /* enum flow_has */
+};
+
+static inline bool flow_has(const struct flow *flow, unsigned bits)
+{
+    return (flow->has & bits) == bits;
+}
+
+/* The protocol is ICMP in the family it belongs to: its tuples have a type and a code instead of ports. */
+static inline bool flow_is_icmp(const struct flow *flow)
+{
+    return flow->protocol == (flow->family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
+/* The addresses or ports of one side are not the mirror of the other's: a translation happened. */
+static inline bool flow_is_translated(const struct flow *flow)
+{
+    const struct flow_tuple *original = &flow->tuple[FLOW_ORIGINAL];
+    const struct flow_tuple *reply = &flow->tuple[FLOW_REPLY];
+    return memcmp(&original->src, &reply->dst, sizeof(original->src)) != 0 ||
+           memcmp(&original->dst, &reply->src, sizeof(original->dst)) != 0 ||
+           original->src_port != reply->dst_port || original->dst_port != reply->src_port;
+}
+
+/*
+ * Whether anything went that way: by its counters, or, without them, by IPS_SEEN_REPLY (the original
+ * direction then always has).
+ */
+static inline bool flow_has_direction(const struct flow *flow, enum flow_direction direction)
+{
+    if (flow_has(flow, FLOW_HAS_COUNTERS))
+        return flow->packets[direction] != 0 || flow->octets[direction] != 0;
+    return direction == FLOW_ORIGINAL || (flow->status & IPS_SEEN_REPLY) != 0;
+}
+
+/*
+ * The same connection: original tuple, zones, id and start time are all equal. CTA_ID alone is used again,
+ * for the same tuple too.
+ */
+bool flow_is_same(const struct flow *a, const struct flow *b);
+
+/* A number for just that identity, which spreads well in all of its 64 bits. */
+uint64_t flow_hash(const struct flow *flow);
+
+/* The zone to show for the connection: that of both directions, else that of the original one, else 0. */
+uint16_t flow_zone(const struct flow *flow);
+
+/*
+ * flowEndReason of an entry that the kernel destroyed, as far as it is known: forced when a request removed
+ * it, detected when TCP had reached a closing state, forced when time was left on it, idle timeout when the
+ * source would have told of any time left, else unknown.
+ */
+enum flow_end_reason flow_end_reason(const struct flow *flow);
+
+/*
+ * The same of an end that does not tell, as far as an earlier look at the connection (a row; stop_ns is when)
+ * does: detected when TCP was closing then, idle timeout when nothing was counted since and the time that was
+ * left has gone by, else unknown.
+ */
+enum flow_end_reason flow_end_reason_since(const struct flow *row, const struct flow *end);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ctflow9/config/options.h"
+#include "ctflow9/flow/flow_ring.h"
+
+/*
+ * Looks at the whole conntrack table again and again, in a thread of its own: hands rows to the workers that
+ * own the connections and answers their questions about connections that a dump did not show. It waits for
+ * workers that are busy, they never wait for it. The kernel's counters are only read, never reset.
+ *
+ * A dump in notes, to every worker: DUMP_BEGIN, its ROWs, DUMP_END or DUMP_BROKEN. Then each worker's
+ * questions, MISSING … DUMP_END, are answered by GONE or not at all. The kernel is not asked for rows before
+ * every worker has taken its DUMP_BEGIN: so whatever has a row gets its DESTROY after its worker knew of the
+ * dump. A note counts as taken when its place in the ring is given back: act on it first.
+ */
+struct ct_dump;
+
+enum { CT_DUMP_WORKERS_MAX = 64 };
+
+struct ct_dump_config {
+    uint64_t interval_ns;       /* from the end of one dump to the beginning of the next */
+    uint64_t active_timeout_ns; /* younger connections that began after us are not handed on */
+    uint64_t began_ns;          /* boot time; when ctflow9 began to listen */
+    struct mark_option mark;
+    unsigned workers; /* a connection belongs to worker CTA_ID modulo workers */
+    struct ct_dump_worker {
+        struct flow_ring *notes;     /* this thread is the producer */
+        struct flow_ring *questions; /* this thread is the consumer */
+        int wake_fd;                 /* eventfd: notes are waiting */
+    } worker[CT_DUMP_WORKERS_MAX];
+};
+
+/* Opens the socket, in the thread's present network namespace. 0 or -errno, with the reason logged. */
+int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config);
+void ct_dump_close(struct ct_dump *dump); /* after the thread ended; NULL is fine */
+
+/* Starts the thread, with every signal blocked; the first dump begins at once. 0 or -errno. */
+int ct_dump_start(struct ct_dump *dump);
+/* Ends it, wherever it is; returns when it has ended. */
+void ct_dump_stop(struct ct_dump *dump);
+
+/*
+ * Before that, any thread: one more dump, as soon as a present one has ended, that hands on every connection
+ * however young it is (LAST_DUMP_BEGIN instead of DUMP_BEGIN). When it does not show everything it begins
+ * again, a few times. Nobody takes the questions behind it. When the workers have taken all of it, it is
+ * over, and the first worker is woken.
+ */
+void ct_dump_finish(struct ct_dump *dump);
+bool ct_dump_is_over(const struct ct_dump *dump);
+
+/*
+ * Any thread: the next dump begins early, because events were lost; not before four times the CPU time that
+ * the last one took has gone by.
+ */
+void ct_dump_hurry(struct ct_dump *dump);

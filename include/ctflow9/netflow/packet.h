@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctflow9/base/instant.h"
+#include "ctflow9/base/poll_set.h"
+#include "ctflow9/base/stats.h"
+#include "ctflow9/config/options.h"
+#include "ctflow9/flow/flow.h"
+
+/*
+ * Flows into NetFlow v9 datagrams (RFC 3954), as they are or merged (aggregate.h). One datagram is open per
+ * shape; a full one is sealed at once, a partial one when its oldest record has waited max_delay. The same
+ * datagrams go to every collector, so the sequence number, which each collector has of its own, is left 0:
+ * packet_set_sequence() puts it in. One thread owns it.
+ */
+struct packet;
+
+enum { PACKET_HEADER_OCTETS = 20, PACKET_OCTETS_MIN = 512, PACKET_OCTETS_MAX = 8972 };
+
+struct packet_config {
+    uint32_t source_id;
+    uint32_t max_datagram; /* UDP payload octets, PACKET_OCTETS_MIN..PACKET_OCTETS_MAX */
+    uint64_t max_delay_ns;
+    uint32_t fields; /* enum options_fields; mark and zone are keys as well when flows are merged */
+    struct aggregate_option aggregate;
+    uint32_t aggregate_interval_s;
+    uint32_t aggregate_capacity;
+    uint16_t active_timeout_s; /* told to collectors in options data 273; 0 = none */
+    uint16_t idle_timeout_s;
+    struct stats *stats;
+};
+
+/* A datagram is whole: header included, its sequence 0. It is only lent for the call. records = data records.
+ */
+typedef void packet_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records);
+
+/* sink gets every sealed data datagram. 0 or -ENOMEM. */
+int packet_open(struct packet **packet, const struct packet_config *config, struct instant now,
+                packet_sink *sink, void *context);
+void packet_close(struct packet *packet); /* NULL is fine; what is held is thrown away: flush first */
+
+/*
+ * Gives the time for the flows added from now on: their wait begins here. Moves the epoch when it is time,
+ * after sealing what is open. When the wall clock was set, everything is sealed, aggregates included: no
+ * record spans times by the clock before and after.
+ */
+void packet_begin(struct packet *packet, struct instant now);
+
+/*
+ * Adds or merges a record for each direction that carried something. stop_ns must not be later than the
+ * present, or the datagram's header says so too.
+ */
+void packet_add(struct packet *packet, const struct flow *flow);
+
+/* Seals what has waited long enough, after adding the aggregates that are due. */
+void packet_run(struct packet *packet, struct instant now);
+void packet_wants(const struct packet *packet, struct poll_set *set);
+
+/* Seals everything, aggregates included. */
+void packet_flush(struct packet *packet, struct instant now);
+
+/* What has been sent to one collector so far, for options data 273 and 274. */
+struct packet_totals {
+    uint64_t octets, datagrams, records; /* sent */
+    uint64_t records_dropped;
+};
+
+/*
+ * Gives sink every template (all shapes that are possible, options templates) and the options data (270
+ * sampling, 273 exporter totals, 274 losses), in as many datagrams as it takes (one by default); records is
+ * 0.
+ */
+void packet_templates(struct packet *packet, const struct packet_totals *totals, struct instant now,
+                      packet_sink *sink, void *context);
+
+/* Writes the sequence number into a datagram's header (RFC 3954 5.1; offset 12). */
+void packet_set_sequence(uint8_t header[PACKET_HEADER_OCTETS], uint32_t sequence);

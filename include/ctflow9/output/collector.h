@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "ctflow9/base/instant.h"
+#include "ctflow9/base/poll_set.h"
+#include "ctflow9/base/stats.h"
+#include "ctflow9/config/options.h"
+#include "ctflow9/netflow/packet.h"
+#include "ctflow9/output/datagram_batch.h"
+#include "ctflow9/output/datagram_ring.h"
+#include "ctflow9/output/resolver.h"
+
+/*
+ * One collector: its place in the ring of datagrams that all collectors share, and everything that is its
+ * own: socket, sequence numbers, template clock, pace, troubles and counters. udp.h says how it behaves. One
+ * thread owns it.
+ */
+struct collector;
+
+/* What all collectors of one struct udp have in common; owned by that. */
+struct collector_common {
+    const struct options *options;
+    struct packet *packet; /* for templates */
+    struct datagram_ring *ring;
+    struct datagram_batch *batch;
+    struct resolver *resolver;
+    int source_family; /* of source_address; AF_UNSPEC: the kernel chooses */
+    uint64_t now_ns;   /* monotonic, of the present turn */
+};
+
+/* option and common outlive the collector; no socket is opened yet. 0 or -ENOMEM. */
+int collector_open(struct collector **collector, const struct collector_option *option,
+                   const struct collector_common *common);
+void collector_close(struct collector *collector); /* NULL is fine */
+
+/* Looks the name up, connects, sends what may leave at now, as far as each is due. */
+void collector_run(struct collector *collector, struct instant now);
+void collector_wants(const struct collector *collector, struct poll_set *set);
+
+/* Where it stands in the ring; and the new place when the ring was rewound. */
+uint64_t collector_position(const struct collector *collector);
+void collector_move(struct collector *collector, uint64_t position);
+
+/* Drops its oldest datagram, counted; there is one. */
+void collector_drop(struct collector *collector);
+/* Drops its oldest datagrams until no more than options->queue data records wait, or one datagram. */
+void collector_trim(struct collector *collector);
+
+/* Datagrams wait, and nothing is known to keep the collector from taking them. */
+bool collector_pending(const struct collector *collector);
+
+const char *collector_name(const struct collector *collector);
+const struct collector_stats *collector_stats(const struct collector *collector);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctflow9/base/instant.h"
+#include "ctflow9/base/poll_set.h"
+#include "ctflow9/base/stats.h"
+#include "ctflow9/config/options.h"
+#include "ctflow9/netflow/packet.h"
+
+/*
+ * All collectors. Datagrams are put once into one bounded ring that all share; each collector has its own
+ * place in it, its own bound socket (one source port for life), sequence numbers, template clock, pace and
+ * recovery. One that is slow, closed, unresolved or gone loses its own oldest records and holds up nobody.
+ * Sockets never block. Nothing is allocated after udp_open() but for look-ups. One thread owns it.
+ *
+ *  - A collector that is more than `queue` data records behind after its turn loses its oldest datagrams
+ *    (never the newest), counted for it alone. Its sequence numbers count the lost ones too: the gap that the
+ *    collector sees is the loss.
+ *  - Templates go first, again after template_refresh_s (also when idle) and template_datagrams datagrams
+ *    (both at least 1), after connecting anew, and before the next data after an ICMP error or a loss. Errors
+ *    and losses ask for them once a second at most. After an ICMP error data waits for them, but for what was
+ *    waiting already when they last went: a port that stays closed is sent to all the same.
+ *  - max_rate paces data records, smoothly, with bursts of 10 ms worth or one datagram. Templates are not
+ *    paced.
+ *  - Runs of datagrams of one size (but the last) leave as one message with UDP_SEGMENT, at most 64 and
+ *    65,507 octets; several runs in one sendmmsg. EMSGSIZE, EINVAL or EIO: plain sendmmsg from then on,
+ *    until the collector is connected anew. IPv4 datagrams may be fragmented on their way.
+ *  - A pending ICMP error uses up the send that reports it: that is done once more, and tells it from a
+ *    failure of its own where the error queue had no room. A name with several addresses goes on to the next
+ *    one. Whatever else arrives is thrown away by the kernel.
+ *  - Every other failure: data waits, and once a second a new socket is tried, with the port of the old one.
+ *  - Once a second, before something is sent, the kernel is asked which local address it would choose now, by
+ *    a new socket. When that is another one (a tunnel came up, the route has moved, an IPv6 address is
+ *    deprecated) the new socket takes the old one's place. When the machine has none (any more), or not
+ *    source_address, that counts as failure, for sends may go on without (IPv6).
+ *  - Host names are looked up in the background, again every minute, and every five seconds while that fails.
+ *    When the address in use is no longer among the answers the socket is connected anew. Numeric addresses
+ *    are never looked up.
+ *  - Troubles are logged when they begin and when they end, for each collector and kind.
+ */
+struct udp;
+
+struct udp_config {
+    const struct options
+        *options; /* collectors, source_address, max_datagram, max_rate, queue, template_* ; outlives udp */
+    struct packet *packet; /* for templates; outlives udp */
+};
+
+/*
+ * Takes all memory. Returns 0, or -errno with the reason logged: memory is short. Sockets are opened and
+ * names looked up by udp_run(), which never gives up.
+ */
+int udp_open(struct udp **udp, const struct udp_config *config, struct instant now);
+void udp_close(struct udp *udp); /* NULL is fine; what still waits is thrown away */
+
+/* A packet_sink; context is the struct udp. Puts one datagram behind the others; sends nothing yet. */
+void udp_queue(void *udp, const uint8_t *datagram, size_t octets, unsigned records);
+
+/*
+ * Sends whatever may leave now; templates when they are due; works on names and sockets. To be called after
+ * every drain and wait, and once in at most 16,384 data records.
+ */
+void udp_run(struct udp *udp, struct instant now);
+void udp_wants(const struct udp *udp, struct poll_set *set);
+
+/* Some collector still has datagrams to come and could take them: worth a little waiting at the end. */
+bool udp_pending(const struct udp *udp);
+
+/* Counts what still waits as dropped (at the end). */
+void udp_abandon(struct udp *udp);
+
+size_t udp_collector_count(const struct udp *udp);
+const char *udp_collector_name(const struct udp *udp, size_t index); /* HOST:PORT as given, [v6]:PORT */
+const struct collector_stats *udp_collector_stats(const struct udp *udp, size_t index);

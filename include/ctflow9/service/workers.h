@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "ctflow9/base/stats.h"
+#include "ctflow9/config/options.h"
+#include "ctflow9/service/exporter.h"
+
+/*
+ * The threads that read. Each worker has a socket of its own, through whose filter come the events of the
+ * connections with CTA_ID modulo workers = its number, and the tracker of just those connections. At rest it
+ * waits for the first event; from then on it drains its socket once a millisecond, because being woken for
+ * every event costs reader and kernel half as much again; a drain that finds nothing ends that. The first
+ * worker is the calling thread, and handles signals.
+ *
+ * A worker never waits for another: what it has to export goes into its ring (with one worker, straight to
+ * the exporter), and the exporter is a role that whoever gets it exercises for all (export_role.h). A worker
+ * whose ring is full leaves its events in the socket until there is room.
+ */
+struct workers;
+
+/* Opens the sockets, in the thread's present network namespace. 0 or -errno, with the reason logged. */
+int workers_open(struct workers **workers, const struct options *options);
+void workers_close(struct workers *workers); /* NULL is fine */
+
+/*
+ * Runs until a signal says to end, or until nobody is left to export to; SIGUSR1 logs the totals. signals is
+ * what signals_open() returned. At the end what the kernel has kept and already sent is read, what is known
+ * of connections that last is handed on, and what the kernel still keeps is counted as left behind. The
+ * exporter still holds flows then. totals is what the exporter counts in; what the workers counted is added
+ * to it.
+ *
+ * With --netns: when the name leads to another namespace than the one that was opened, all this is done as
+ * well, and WORKERS_MOVED returned: open other workers there. Else 0 or -errno.
+ */
+enum { WORKERS_MOVED = 1 };
+int workers_run(struct workers *workers, struct exporter *exporter, struct stats *totals, int signals);

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/config/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctflow9/base/log.h"
+#include "ctflow9/config/json_fault.h"
+
+enum { FILE_OCTETS_MAX = 1 << 20, PIPE_PATIENCE_MS = 10000, NUMBER_TEXT_MAX = 32 };
+
+#define JSON(type) (1u << JSON_##type)
+
+/* The JSON types that an option may have, and how people say that. A list may be an array of them as well. */
+static const struct {
+    unsigned json_types;
+    const char *wanted;
+} types[] = {
+    [OPTION_FLAG] = {JSON(TRUE) | JSON(FALSE), "true or false"},
+    [OPTION_NUMBER] = {JSON(INTEGER), "a whole number"},
+    [OPTION_SECONDS] = {JSON(INTEGER) | JSON(REAL), "a number"},
+    [OPTION_SIZE] = {JSON(INTEGER) | JSON(STRING), "a whole number or a string like \"64M\""},
+    [OPTION_COLLECTORS] = {JSON(STRING), "a string or an array of strings"},
+    [OPTION_FIELDS] = {JSON(STRING), "a string or an array of strings"},
+    [OPTION_AGGREGATE] = {JSON(STRING), "a string or an array of strings"},
+    [OPTION_MARK] = {JSON(INTEGER) | JSON(STRING), "a whole number or a string like \"0x10/0xff\""},
+    [OPTION_ADDRESS] = {JSON(STRING), "a string"},
+    [OPTION_TEXT] = {JSON(STRING), "a string"},
+    [OPTION_CHOICE] = {JSON(STRING), "a string"},
+    [OPTION_AUTO] = {JSON(INTEGER) | JSON(STRING), "a whole number or \"auto\""},
+};
+
+struct config {
+    const char *path;
+    char *text; /* owned */
+    size_t octets;
+};
+
+/* What the file says is done with the program's privileges, so who may write it matters. Groups that have the
+ * number of the file's owner are that user's own. */
+static void warn_of_writers(const char *path, const struct stat *status)
+{
+    char directory[PATH_MAX];
+    struct stat above;
+    const char *slash = strrchr(path, '/');
+    if ((status->st_mode & S_IWOTH) != 0)
+        log_warnx("%s: everybody may write to this file, and so tell ctflow9 what to do; type: chmod o-w %s",
+                  path, path);
+    else if ((status->st_mode & S_IWGRP) != 0 && status->st_gid != 0 && status->st_gid != status->st_uid)
+        log_warnx("%s: group %u may write to this file, and so tell ctflow9 what to do; type: chmod g-w %s",
+                  path, status->st_gid, path);
+    snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    if (stat(directory, &above) == 0 && (above.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH)
+        log_warnx("%s: everybody may replace this file, and so tell ctflow9 what to do; type: chmod o-w %s",
+                  path, directory);
+}
+
+/* A pipe may have no writer yet: then it reads as if at its end. Octets, 0 at the end, or -errno. */
+static ssize_t read_patiently(struct config *config, int fd, bool is_pipe)
+{
+    for (;;) {
+        ssize_t octets = read(fd, config->text + config->octets, FILE_OCTETS_MAX - config->octets);
+        if (octets > 0 || (octets == 0 && (!is_pipe || config->octets > 0)))
+            return octets;
+        if (octets < 0 && errno != EAGAIN && errno != EINTR)
+            return -errno;
+        struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+        if (poll(&pollfd, 1, PIPE_PATIENCE_MS) == 0)
+            return -ETIMEDOUT;
+        if ((pollfd.revents & (POLLIN | POLLHUP)) == POLLHUP)
+            return 0; /* the writer came, and left */
+    }
+}
+
+static int read_all(struct config *config, int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (S_ISDIR(status.st_mode))
+        return -EISDIR;
+    if (!S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode))
+        return -ENXIO;
+    warn_of_writers(config->path, &status);
+    config->text = malloc(FILE_OCTETS_MAX);
+    if (!config->text)
+        return -ENOMEM;
+    ssize_t octets;
+    while ((octets = read_patiently(config, fd, S_ISFIFO(status.st_mode))) > 0)
+        config->octets += (size_t)octets;
+    return octets < 0 ? (int)octets : config->octets == FILE_OCTETS_MAX ? -EFBIG : 0;
+}
+
+/* Reads the whole file, which may be a pipe; opening one waits for its writer unless told not to. 0 or
+ * -errno. */
+static int read_file(struct config *config)
+{
+    int fd = open(config->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return -errno;
+    int error = read_all(config, fd);
+    close(fd);
+    return error;
+}
+
+/* Why the file was not read. A link to nothing is there, while a missing default file is none of the errors.
+ */
+static int refuse_file(const char *path, int error, struct option_error *why)
+{
+    struct stat status;
+    switch (error) {
+    case -ENOENT:
+        if (lstat(path, &status) == 0)
+            return option_error(why, "%s: this is a symbolic link to a file that does not exist", path);
+        break;
+    case -EISDIR:
+        option_error(why, "%s: this is a directory: give a file", path);
+        return error;
+    case -ENXIO:
+        option_error(why, "%s: this is neither a file nor a pipe", path);
+        return error;
+    case -EFBIG:
+        option_error(why, "%s: this is larger than a configuration can be, which is 1 MiB", path);
+        return error;
+    case -ETIMEDOUT:
+        option_error(why, "%s: nothing came through this pipe for %d seconds", path, PIPE_PATIENCE_MS / 1000);
+        return error;
+    default:
+        break;
+    }
+    option_error(why, "%s: %s", path, strerror(-error));
+    return error;
+}
+
+/*
+ * The line of the top-level object's key of that index; with element >= 0, of that element of the array
+ * behind it. jansson keeps no positions, but the order of the keys, and what it took is well-formed.
+ */
+static unsigned line_of(const struct config *config, size_t key, int element)
+{
+    enum { OBJECT = 1, ARRAY = 2, DEPTHS };
+    unsigned depth = 0;
+    unsigned line = 1;
+    size_t commas[DEPTHS] = {0}; /* at each depth, in what is open there */
+    for (const char *octet = config->text; octet < config->text + config->octets; octet++) {
+        line += *octet == '\n';
+        if (isspace((unsigned char)*octet))
+            continue;
+        if (commas[OBJECT] == key &&
+            (element < 0 ? depth == OBJECT : depth == ARRAY && commas[ARRAY] == (size_t)element))
+            break;
+        if (*octet == '"') {
+            while (*++octet != '"')
+                octet += *octet == '\\';
+        } else if (*octet == '{' || *octet == '[') {
+            if (++depth < DEPTHS)
+                commas[depth] = 0;
+        } else if (*octet == '}' || *octet == ']') {
+            depth--;
+        } else if (*octet == ',' && depth < DEPTHS) {
+            commas[depth]++;
+        }
+    }
+    return line;
+}
+
+/* The value as the command line would have it. */
+static const char *text_of(const json_t *value, char number[NUMBER_TEXT_MAX])
+{
+    switch (json_typeof(value)) {
+    case JSON_TRUE:
+        return "true";
+    case JSON_FALSE:
+        return "false";
+    case JSON_INTEGER:
+        snprintf(number, NUMBER_TEXT_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        return number;
+    case JSON_REAL:
+        snprintf(number, NUMBER_TEXT_MAX, "%.10g", json_real_value(value));
+        return number;
+    default:
+        return json_string_value(value);
+    }
+}
+
+static int set_value(const struct option_row *row, struct options *options, const json_t *value,
+                     struct option_error *why)
+{
+    char number[NUMBER_TEXT_MAX], range[OPTION_RANGE_MAX];
+    if ((types[row->type].json_types & 1u << json_typeof(value)) != 0)
+        return option_value_set(row, options, text_of(value, number), why);
+    option_value_range(row, range);
+    return option_error(why, "this is of the wrong type: give %s%s%s", types[row->type].wanted,
+                        range[0] != '\0' ? ", " : "", range);
+}
+
+static int refuse_key(const struct config *config, unsigned line, const char *key, struct option_error *why)
+{
+    const struct option_row *nearest = options_nearest(key);
+    if (options_find(key))
+        return option_error(why, "%s:%u: %s is for the command line only", config->path, line, key);
+    if (nearest)
+        return option_error(why, "%s:%u: there is no option %.100s: did you mean %s?", config->path, line,
+                            key, nearest->name);
+    return option_error(why, "%s:%u: there is no option %.100s: see ctflow9.json(5)", config->path, line,
+                        key);
+}
+
+/* One key, the index-th of the file. */
+static int set_key(const struct config *config, size_t index, const char *key, const json_t *value,
+                   struct options *options, struct option_error *why)
+{
+    const struct option_row *row = options_find(key);
+    if (!row || !option_is_setting(row))
+        return refuse_key(config, line_of(config, index, -1), key, why);
+    if (json_is_null(value))
+        return 0;
+
+    struct option_error detail;
+    int element = -1;
+    int error = 0;
+    option_value_clear(row, options);
+    if (option_is_list(row) && json_is_array(value)) {
+        while (!error && ++element < (int)json_array_size(value))
+            error = set_value(row, options, json_array_get(value, (size_t)element), &detail);
+    } else {
+        error = set_value(row, options, value, &detail);
+    }
+    if (error)
+        option_error(why, "%s:%u: %s: %s", config->path, line_of(config, index, element), key, detail.text);
+    return error;
+}
+
+static int refuse_text(const struct config *config, const json_error_t *json_error, struct option_error *why)
+{
+    struct json_fault fault;
+    json_fault_find(&fault, config->text, config->octets, json_error);
+    return option_error(why, "%s:%u:%u: %s", config->path, fault.line, fault.column, fault.why);
+}
+
+static int set_all(const struct config *config, struct options *options, struct option_error *why)
+{
+    json_error_t json_error;
+    json_t *object = json_loadb(config->text, config->octets, JSON_REJECT_DUPLICATES, &json_error);
+    if (!object)
+        return refuse_text(config, &json_error, why);
+    int error = 0;
+    if (!json_is_object(object))
+        error = option_error(why, "%s:1: give an object: { \"collector\": \"192.0.2.10\" }", config->path);
+    size_t index = 0;
+    for (void *key = json_object_iter(object); key && !error; key = json_object_iter_next(object, key))
+        error =
+            set_key(config, index++, json_object_iter_key(key), json_object_iter_value(key), options, why);
+    json_decref(object);
+    return error;
+}
+
+int config_read(struct options *options, const char *path, struct option_error *why)
+{
+    struct config config = {.path = path};
+    int error = read_file(&config);
+    error = error ? refuse_file(path, error, why) : set_all(&config, options, why);
+    free(config.text);
+    return error;
+}

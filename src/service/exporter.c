@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/service/exporter.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctflow9/base/log.h"
+#include "ctflow9/netflow/packet.h"
+#include "ctflow9/output/lines.h"
+#include "ctflow9/output/udp.h"
+#include "ctflow9/service/table_size.h"
+
+#define FINISH_PATIENCE_NS (2 * NS_PER_S)
+
+struct exporter {
+    struct stats *stats;
+    struct packet *packet; /* NULL without collectors, as udp */
+    struct udp *udp;
+    struct lines *lines; /* NULL when nothing is to be printed */
+    bool lines_gone;     /* nobody takes them any more, which was told */
+    size_t sealed;       /* datagrams since udp_run() */
+    struct instant now;
+};
+
+/* A packet_sink. A long drain makes more datagrams than are sent at a time, so they leave in between. */
+static void to_collectors(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+{
+    enum { SEND_AT = 64 };
+
+    struct exporter *exporter = context;
+    udp_queue(exporter->udp, datagram, octets, records);
+    if (++exporter->sealed == SEND_AT) {
+        exporter->sealed = 0;
+        udp_run(exporter->udp, exporter->now);
+    }
+}
+
+static int open_collectors(struct exporter *exporter, const struct options *options)
+{
+    const struct packet_config config = {
+        .source_id = options->source_id,
+        .max_datagram = options->max_datagram,
+        .max_delay_ns = options->max_delay_ms * NS_PER_MS,
+        .fields = options->fields,
+        .aggregate = options->aggregate,
+        .aggregate_interval_s = options->aggregate_interval_s,
+        .aggregate_capacity = options->table_size != 0 ? options->table_size : TABLE_SIZE_DEFAULT,
+        .active_timeout_s =
+            (uint16_t)(options->active_timeout_s < UINT16_MAX ? options->active_timeout_s : UINT16_MAX),
+        .stats = exporter->stats};
+    int error = packet_open(&exporter->packet, &config, exporter->now, to_collectors, exporter);
+    if (error == -ENOMEM)
+        log_error("no memory for a table of %" PRIu32 " aggregates, give a smaller --table-size",
+                  config.aggregate_capacity);
+    if (error)
+        return error;
+    const struct udp_config udp_config = {.options = options, .packet = exporter->packet};
+    return udp_open(&exporter->udp, &udp_config, exporter->now);
+}
+
+int exporter_open(struct exporter **exporter, const struct options *options, struct stats *stats,
+                  struct instant now)
+{
+    struct exporter *new = calloc(1, sizeof(*new));
+    if (!new)
+        return -ENOMEM;
+    new->stats = stats;
+    new->now = now;
+
+    int error = 0;
+    if (options->collector_count > 0)
+        error = open_collectors(new, options);
+    if (!error && (options->print || options->json || options->collector_count == 0))
+        error = lines_open(&new->lines, &(struct lines_config){
+                                            .fd = STDOUT_FILENO, .json = options->json, .stats = new->stats});
+    if (error) {
+        exporter_close(new);
+        return error;
+    }
+    *exporter = new;
+    return 0;
+}
+
+void exporter_close(struct exporter *exporter)
+{
+    if (!exporter)
+        return;
+    lines_close(exporter->lines);
+    udp_close(exporter->udp);
+    packet_close(exporter->packet);
+    free(exporter);
+}
+
+void exporter_begin(struct exporter *exporter, struct instant now)
+{
+    exporter->now = now;
+    if (exporter->packet)
+        packet_begin(exporter->packet, now);
+}
+
+void exporter_add(void *context, const struct flow *flow)
+{
+    struct exporter *exporter = context;
+    stats_count(&exporter->stats->flows, 1);
+    if (!flow_has(flow, FLOW_HAS_COUNTERS))
+        stats_count(&exporter->stats->flows_no_counters, 1);
+    if (exporter->packet)
+        packet_add(exporter->packet, flow);
+    if (exporter->lines)
+        lines_add(exporter->lines, flow);
+}
+
+/* Collectors go on being sent to without lines; without collectors there is nobody left. */
+static void tell_lines_gone(const struct exporter *exporter, int error)
+{
+    const char *why = error == -EPIPE ? "its reader is gone" : strerror(-error);
+    if (exporter->udp)
+        log_warnx("standard output takes no more lines (%s), going on without", why);
+    else
+        log_error("standard output takes no more lines (%s), and there is no collector: ending", why);
+}
+
+static int run_lines(struct exporter *exporter, uint64_t now_ns)
+{
+    int error = lines_run(exporter->lines, now_ns);
+    if (error && !exporter->lines_gone)
+        tell_lines_gone(exporter, error);
+    exporter->lines_gone = error != 0;
+    return error && !exporter->udp ? -EPIPE : 0;
+}
+
+int exporter_run(struct exporter *exporter, struct instant now)
+{
+    if (exporter->udp) {
+        packet_run(exporter->packet, now);
+        exporter->sealed = 0;
+        udp_run(exporter->udp, now);
+    }
+    return exporter->lines ? run_lines(exporter, now.monotonic_ns) : 0;
+}
+
+void exporter_wants(const struct exporter *exporter, struct poll_set *set)
+{
+    if (exporter->udp) {
+        packet_wants(exporter->packet, set);
+        udp_wants(exporter->udp, set);
+    }
+    if (exporter->lines)
+        lines_wants(exporter->lines, set);
+}
+
+static bool has_pending(const struct exporter *exporter)
+{
+    return (exporter->udp && udp_pending(exporter->udp)) ||
+           (exporter->lines && lines_are_held(exporter->lines));
+}
+
+void exporter_finish(struct exporter *exporter)
+{
+    struct instant now = instant_now();
+    uint64_t give_up_ns = now.monotonic_ns + FINISH_PATIENCE_NS;
+    if (exporter->packet)
+        packet_flush(exporter->packet, now);
+    while (exporter_run(exporter, now) == 0 && has_pending(exporter) && now.monotonic_ns < give_up_ns) {
+        struct poll_set set;
+        poll_set_clear(&set);
+        exporter_wants(exporter, &set);
+        poll_set_before(&set, give_up_ns);
+        poll_set_wait(&set, now.monotonic_ns);
+        now = instant_now();
+    }
+    if (exporter->udp)
+        udp_abandon(exporter->udp);
+    if (exporter->lines)
+        lines_abandon(exporter->lines);
+}
+
+void exporter_log_stats(const struct exporter *exporter)
+{
+    if (!exporter->udp)
+        return;
+    for (size_t i = 0; i < udp_collector_count(exporter->udp); i++)
+        stats_log_collector(udp_collector_name(exporter->udp, i), udp_collector_stats(exporter->udp, i));
+}
