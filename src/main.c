@@ -5,7 +5,7 @@
 #include "ctflow9/base/descriptors.h"
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/stats.h"
-#include "ctflow9/config/options.h"
+#include "ctflow9/config/command_line.h"
 #include "ctflow9/input/ct_setup.h"
 #include "ctflow9/input/netns.h"
 #include "ctflow9/service/exporter.h"
@@ -70,12 +70,12 @@ int main(int argc, char **argv)
 
     descriptors_take_standard();
     log_init(false);
-    switch (options_parse(&options, argc, argv)) {
-    case OPTIONS_DONE:
+    switch (command_line_parse(&options, argc, argv)) {
+    case COMMAND_LINE_DONE:
         return EXIT_SUCCESS;
-    case OPTIONS_REFUSED:
+    case COMMAND_LINE_REFUSED:
         return EXIT_REFUSED;
-    case OPTIONS_RUN:
+    case COMMAND_LINE_RUN:
         break;
     }
     log_init(options.verbose);

@@ -9,20 +9,20 @@
 static const struct {
     char name[5];
     uint8_t bits;  /* of a whole address */
-    size_t offset; /* of the bits that count, in struct aggregate_option */
+    size_t offset; /* of the bits that count, in struct aggregate_by */
 } addresses[] = {
-    {"src4", 32, offsetof(struct aggregate_option, source_ipv4_bits)},
-    {"src6", 128, offsetof(struct aggregate_option, source_ipv6_bits)},
-    {"dst4", 32, offsetof(struct aggregate_option, destination_ipv4_bits)},
-    {"dst6", 128, offsetof(struct aggregate_option, destination_ipv6_bits)},
+    {"src4", 32, offsetof(struct aggregate_by, source_ipv4_bits)},
+    {"src6", 128, offsetof(struct aggregate_by, source_ipv6_bits)},
+    {"dst4", 32, offsetof(struct aggregate_by, destination_ipv4_bits)},
+    {"dst6", 128, offsetof(struct aggregate_by, destination_ipv6_bits)},
 };
 
 static const struct {
     char name[6];
-    uint32_t key; /* enum options_key */
+    uint32_t key; /* enum aggregate_key */
 } others[] = {
-    {"sport", OPTIONS_KEY_SPORT}, {"dport", OPTIONS_KEY_DPORT}, {"proto", OPTIONS_KEY_PROTO},
-    {"mark", OPTIONS_KEY_MARK},   {"zone", OPTIONS_KEY_ZONE},   {"nat", OPTIONS_KEY_NAT},
+    {"sport", AGGREGATE_KEY_SPORT}, {"dport", AGGREGATE_KEY_DPORT}, {"proto", AGGREGATE_KEY_PROTO},
+    {"mark", AGGREGATE_KEY_MARK},   {"zone", AGGREGATE_KEY_ZONE},   {"nat", AGGREGATE_KEY_NAT},
 };
 
 enum {
@@ -41,7 +41,7 @@ static unsigned long read_bits(const char *text)
 }
 
 /* "src", "src4" or "src4/24". */
-static bool set_addresses(struct aggregate_option *by, const char *key)
+static bool set_addresses(struct aggregate_by *by, const char *key)
 {
     size_t octets = strcspn(key, "/");
     bool whole = key[octets] == '\0';
@@ -57,7 +57,7 @@ static bool set_addresses(struct aggregate_option *by, const char *key)
     return known;
 }
 
-static bool set_key(struct aggregate_option *by, const char *key)
+static bool set_key(struct aggregate_by *by, const char *key)
 {
     for (size_t i = 0; i < OTHERS; i++) {
         if (strcmp(others[i].name, key) == 0) {
@@ -68,7 +68,7 @@ static bool set_key(struct aggregate_option *by, const char *key)
     return set_addresses(by, key);
 }
 
-int aggregate_keys_set(struct aggregate_option *by, const char *text, struct option_error *why)
+int aggregate_keys_set(struct aggregate_by *by, const char *text, struct option_error *why)
 {
     for (const char *name = text;; name++) {
         char key[KEY_OCTETS + 1];
@@ -85,18 +85,18 @@ int aggregate_keys_set(struct aggregate_option *by, const char *text, struct opt
     }
 }
 
-static uint8_t bits_of(const struct aggregate_option *by, size_t i)
+static uint8_t bits_of(const struct aggregate_by *by, size_t i)
 {
     return *((const uint8_t *)by + addresses[i].offset);
 }
 
-static bool is_whole(const struct aggregate_option *by, size_t i)
+static bool is_whole(const struct aggregate_by *by, size_t i)
 {
     return bits_of(by, i) == addresses[i].bits;
 }
 
 /* 0, or -1 when there is no memory. */
-static int add_addresses(json_t *array, const struct aggregate_option *by, size_t first)
+static int add_addresses(json_t *array, const struct aggregate_by *by, size_t first)
 {
     if (is_whole(by, first) && is_whole(by, first + 1))
         return json_array_append_new(array, json_stringn(addresses[first].name, END_OCTETS));
@@ -108,7 +108,7 @@ static int add_addresses(json_t *array, const struct aggregate_option *by, size_
     return error;
 }
 
-json_t *aggregate_keys_json(const struct aggregate_option *by)
+json_t *aggregate_keys_json(const struct aggregate_by *by)
 {
     json_t *array = json_array();
     int error = 0;

@@ -15,6 +15,7 @@
 
 #include "ctflow9/base/log.h"
 #include "ctflow9/config/json_fault.h"
+#include "ctflow9/config/option_table.h"
 
 enum { FILE_OCTETS_MAX = 1 << 20, PIPE_PATIENCE_MS = 10000, NUMBER_TEXT_MAX = 32 };
 
@@ -205,8 +206,8 @@ static int set_value(const struct option_row *row, struct options *options, cons
 
 static int refuse_key(const struct config *config, unsigned line, const char *key, struct option_error *why)
 {
-    const struct option_row *nearest = options_nearest(key);
-    if (options_find(key))
+    const struct option_row *nearest = option_table_nearest(key);
+    if (option_table_find(key))
         return option_error(why, "%s:%u: %s is for the command line only", config->path, line, key);
     if (nearest)
         return option_error(why, "%s:%u: there is no option %.100s: did you mean %s?", config->path, line,
@@ -219,7 +220,7 @@ static int refuse_key(const struct config *config, unsigned line, const char *ke
 static int set_key(const struct config *config, size_t index, const char *key, const json_t *value,
                    struct options *options, struct option_error *why)
 {
-    const struct option_row *row = options_find(key);
+    const struct option_row *row = option_table_find(key);
     if (!row || !option_is_setting(row))
         return refuse_key(config, line_of(config, index, -1), key, why);
     if (json_is_null(value))

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,15 +28,6 @@ static void *place(const struct option_row *row, struct options *options)
 static const void *place_const(const struct option_row *row, const struct options *options)
 {
     return (const char *)options + row->offset;
-}
-
-int option_error(struct option_error *why, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(why->text, sizeof(why->text), format, arguments);
-    va_end(arguments);
-    return -EINVAL;
 }
 
 /* ---- flags and numbers ---- */
@@ -216,8 +206,8 @@ static const char *read_mark(const char *text, uint32_t *mark)
 static int set_mark(const struct option_row *row, struct options *options, const char *text,
                     struct option_error *why)
 {
-    struct mark_option *given = place(row, options);
-    struct mark_option mark = {.given = true, .mask = UINT32_MAX};
+    struct netlink_mark *given = place(row, options);
+    struct netlink_mark mark = {.given = true, .mask = UINT32_MAX};
     const char *end = read_mark(text, &mark.value);
     if (end && *end == '/')
         end = read_mark(end + 1, &mark.mask);
@@ -233,7 +223,7 @@ static int set_mark(const struct option_row *row, struct options *options, const
 
 static json_t *mark_json(const struct option_row *row, const struct options *options)
 {
-    const struct mark_option *mark = place_const(row, options);
+    const struct netlink_mark *mark = place_const(row, options);
     if (!mark->given)
         return json_null();
     if (mark->mask == UINT32_MAX)
@@ -246,7 +236,7 @@ static json_t *mark_json(const struct option_row *row, const struct options *opt
 static const struct {
     const char *name;
     uint32_t bit;
-} fields[] = {{"mark", OPTIONS_FIELD_MARK}, {"zone", OPTIONS_FIELD_ZONE}, {"times", OPTIONS_FIELD_TIMES}};
+} fields[] = {{"mark", FIELDS_MARK}, {"zone", FIELDS_ZONE}, {"times", FIELDS_TIMES}};
 enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
 
 static int set_fields(const struct option_row *row, struct options *options, const char *text,
@@ -421,7 +411,7 @@ static json_t *choice_json(const struct option_row *row, const struct options *o
 /* ---- collectors ---- */
 
 /* HOST, HOST:PORT, [IPV6], [IPV6]:PORT or IPV6 into the host and the port's text, NULL without one. */
-static int split_collector(const char *text, char host[OPTIONS_HOST_MAX + 1], const char **port, bool *ipv6,
+static int split_collector(const char *text, char host[HOST_PORT_HOST_MAX + 1], const char **port, bool *ipv6,
                            struct option_error *why)
 {
     const char *colon = strchr(text, ':');
@@ -441,15 +431,15 @@ static int split_collector(const char *text, char host[OPTIONS_HOST_MAX + 1], co
     if (!end || (*rest != '\0' && *rest != ':'))
         return option_error(
             why, "'%.300s' is not a collector: give an IPv6 address with a port as [ADDRESS]:PORT", text);
-    if (end - start > OPTIONS_HOST_MAX)
+    if (end - start > HOST_PORT_HOST_MAX)
         return option_error(why, "'%.100s…' is too long for a host", text);
-    snprintf(host, OPTIONS_HOST_MAX + 1, "%.*s", (int)(end - start), start);
+    snprintf(host, HOST_PORT_HOST_MAX + 1, "%.*s", (int)(end - start), start);
     if (*rest == ':')
         *port = rest + 1;
     return 0;
 }
 
-static int set_name(struct collector_option *collector, const char *host, struct option_error *why)
+static int set_name(struct host_port *collector, const char *host, struct option_error *why)
 {
     bool numeric = strspn(host, "0123456789.") == strlen(host);
     if (numeric ? !is_ipv4(host) : !is_host_name(host))
@@ -458,7 +448,7 @@ static int set_name(struct collector_option *collector, const char *host, struct
     return 0;
 }
 
-static int set_host(struct collector_option *collector, const char *host, bool ipv6, struct option_error *why)
+static int set_host(struct host_port *collector, const char *host, bool ipv6, struct option_error *why)
 {
     int error =
         ipv6 ? set_ipv6(collector->host, sizeof(collector->host), host, why) : set_name(collector, host, why);
@@ -467,7 +457,7 @@ static int set_host(struct collector_option *collector, const char *host, bool i
     return error;
 }
 
-static int set_port(struct collector_option *collector, const char *port, struct option_error *why)
+static int set_port(struct host_port *collector, const char *port, struct option_error *why)
 {
     uint64_t number = DEFAULT_PORT;
     const char *end = port ? read_digits(port, 10, &number) : "";
@@ -481,8 +471,8 @@ static int set_collector(const struct option_row *row, struct options *options, 
                          struct option_error *why)
 {
     (void)row;
-    struct collector_option collector = {0};
-    char host[OPTIONS_HOST_MAX + 1];
+    struct host_port collector = {0};
+    char host[HOST_PORT_HOST_MAX + 1];
     const char *port;
     bool ipv6;
     int error = split_collector(text, host, &port, &ipv6, why);
@@ -491,7 +481,7 @@ static int set_collector(const struct option_row *row, struct options *options, 
     if (error)
         return error;
     for (size_t i = 0; i < options->collector_count; i++) {
-        const struct collector_option *other = &options->collectors[i];
+        const struct host_port *other = &options->collectors[i];
         if (strcasecmp(other->host, collector.host) == 0 && other->port == collector.port)
             return option_error(why, "'%.300s' is given twice", text);
     }
@@ -501,21 +491,13 @@ static int set_collector(const struct option_row *row, struct options *options, 
     return 0;
 }
 
-const char *option_value_collector(const struct collector_option *collector, char text[OPTION_COLLECTOR_MAX])
-{
-    bool ipv6 = strchr(collector->host, ':') != NULL;
-    snprintf(text, OPTION_COLLECTOR_MAX, "%s%s%s:%u", ipv6 ? "[" : "", collector->host, ipv6 ? "]" : "",
-             collector->port);
-    return text;
-}
-
 static json_t *collectors_json(const struct option_row *row, const struct options *options)
 {
     (void)row;
     json_t *array = json_array();
     for (size_t i = 0; i < options->collector_count; i++) {
-        char text[OPTION_COLLECTOR_MAX];
-        option_value_collector(&options->collectors[i], text);
+        char text[HOST_PORT_TEXT_MAX];
+        host_port_write(&options->collectors[i], text);
         if (json_array_append_new(array, json_string(text)) != 0) {
             json_decref(array);
             return NULL;
@@ -551,7 +533,7 @@ void option_value_clear(const struct option_row *row, struct options *options)
     else if (row->type == OPTION_FIELDS)
         *(uint32_t *)place(row, options) = 0;
     else if (row->type == OPTION_AGGREGATE)
-        *(struct aggregate_option *)place(row, options) = (struct aggregate_option){0};
+        *(struct aggregate_by *)place(row, options) = (struct aggregate_by){0};
 }
 
 int option_value_set(const struct option_row *row, struct options *options, const char *text,

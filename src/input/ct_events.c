@@ -17,7 +17,7 @@
 #include "ctflow9/input/ct_guard.h"
 #include "ctflow9/input/ct_request.h"
 #include "ctflow9/input/netlink_socket.h"
-#include "ctflow9/input/rx.h"
+#include "ctflow9/input/rx_choose.h"
 
 #define LOOK_INTERVAL_NS (100 * NS_PER_MS)
 

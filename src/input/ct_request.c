@@ -65,7 +65,7 @@ int ct_request_entry(int fd, uint8_t type, const struct flow *flow, netlink_sock
     return netlink_socket_request(fd, request, on_message, context);
 }
 
-int ct_request_dump(int fd, uint8_t type, const struct mark_option *mark,
+int ct_request_dump(int fd, uint8_t type, const struct netlink_mark *mark,
                     netlink_socket_on_message *on_message, void *context)
 {
     _Alignas(struct nlmsghdr) char buffer[REQUEST_OCTETS];

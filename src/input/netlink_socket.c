@@ -138,7 +138,7 @@ static unsigned demand(struct sock_filter *code, uint32_t value)
 
 int netlink_socket_filter(int fd, const struct netlink_filter *filter)
 {
-    const struct mark_option *mark = &filter->mark;
+    const struct netlink_mark *mark = &filter->mark;
     const struct netlink_share *share = &filter->share;
     struct sock_filter code[2 * (LOAD_ATTRIBUTE + 3) + 1];
     unsigned length = 0;

@@ -34,7 +34,7 @@
 
 #include "ctflow9/base/log.h"
 #include "ctflow9/input/bpf_filter.h"
-#include "ctflow9/input/rx_backend.h"
+#include "ctflow9/input/rx.h"
 
 enum {
     RING_OCTETS_MAX = 4 << 20, /* 16,000 events: 5 ms of three million a second */
@@ -283,4 +283,23 @@ static int bpf_receive(struct rx *rx, unsigned limit, const struct rx_message **
     return (int)count;
 }
 
-const struct rx_backend rx_bpf = {.open = bpf_open, .close = bpf_close, .receive = bpf_receive};
+static const char *bpf_reason(int error)
+{
+    switch (error) {
+    case -ENOSYS:
+        return "this kernel has no BPF, or a seccomp filter hides it";
+    case -EPERM:
+    case -EACCES:
+        return "it takes CAP_BPF outside any container, or a seccomp filter refuses it; before Linux 5.11 "
+               "also locked memory (ulimit -l, systemd's LimitMEMLOCK=)";
+    case -EINVAL:
+        return "this kernel's BPF is too old, it takes Linux 5.8";
+    case -EOPNOTSUPP:
+        return "a big-endian program of 32 bits cannot know where a kernel of 64 bits writes";
+    default:
+        return rx_lack(error);
+    }
+}
+
+const struct rx_backend rx_bpf = {
+    .reason = bpf_reason, .open = bpf_open, .close = bpf_close, .receive = bpf_receive};

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "ctflow9/base/instant.h"
-#include "ctflow9/input/rx_backend.h"
+#include "ctflow9/input/rx_compare.h"
 
 enum {
     ROUNDS = 16,
@@ -65,9 +65,9 @@ static int64_t measure(struct rx *rx, int sender, const struct sockaddr_nl *addr
     return (int64_t)(instant_read_clock(CLOCK_THREAD_CPUTIME_ID) - before_ns) / sent;
 }
 
-int rx_compare(void)
+int rx_compare(const struct rx_backend *one, const struct rx_backend *other)
 {
-    static const enum rx_kind kinds[2] = {RX_URING, RX_RECVMMSG};
+    const struct rx_backend *const backends[2] = {one, other};
     struct sockaddr_nl addresses[3];
     int fds[3] = {-1, -1, -1};
     struct rx *rx[2] = {NULL, NULL};
@@ -78,7 +78,7 @@ int rx_compare(void)
         error = fds[i] < 0 ? fds[i] : 0;
     }
     for (int i = 0; i < 2 && !error; i++)
-        error = rx_open(&rx[i], fds[i], kinds[i], NULL);
+        error = backends[i]->open(&rx[i], fds[i], NULL);
     for (int i = 0; i < 2 * ROUNDS && !error; i++) {
         int64_t ns = measure(rx[i % 2], fds[2], &addresses[i % 2]);
         if (ns < least_ns[i % 2])

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "ctflow9/input/rx_backend.h"
+#include "ctflow9/input/rx.h"
 
 /* Everything is linked up once. The kernel overwrites what it answers with (msg_len, msg_flags, the source,
  * whose length is always the same) and leaves the rest, so a call needs no preparation. */
@@ -60,4 +60,4 @@ static int recvmmsg_receive(struct rx *rx, unsigned limit, const struct rx_messa
 }
 
 const struct rx_backend rx_recvmmsg = {
-    .open = recvmmsg_open, .close = recvmmsg_close, .receive = recvmmsg_receive};
+    .reason = rx_lack, .open = recvmmsg_open, .close = recvmmsg_close, .receive = recvmmsg_receive};

@@ -24,7 +24,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "ctflow9/input/rx_backend.h"
+#include "ctflow9/input/rx.h"
 
 enum {
     BUFFERS = RX_BATCH,        /* a power of two */
@@ -234,4 +234,41 @@ static int uring_receive(struct rx *rx, unsigned limit, const struct rx_message 
     return (int)own->count;
 }
 
-const struct rx_backend rx_uring = {.open = uring_open, .close = uring_close, .receive = uring_receive};
+/*
+ * 0 when all that rx_uring.c needs is to be had. Receiving from no socket tells: only a ring that works comes
+ * to the point of missing it.
+ */
+static int uring_probe(void)
+{
+    struct rx *rx;
+    const struct rx_message *messages;
+    int error = uring_open(&rx, -1, NULL);
+    if (error)
+        return error;
+    error = rx_receive(rx, 1, &messages);
+    rx_close(rx);
+    return error == -EBADF ? 0 : error;
+}
+
+static const char *uring_reason(int error)
+{
+    switch (error) {
+    case -ENOSYS:
+        return "this kernel has no io_uring, or a seccomp filter hides it";
+    case -EPERM:
+    case -EACCES:
+        return "io_uring is switched off (sysctl kernel.io_uring_disabled) or refused by a seccomp filter";
+    case -EINVAL:
+        return "this kernel's io_uring is too old, it takes Linux 6.1";
+    case -ENOMEM:
+        return "the limit on memory or on locked memory is too low (ulimit -l, systemd's LimitMEMLOCK=)";
+    default:
+        return rx_lack(error);
+    }
+}
+
+const struct rx_backend rx_uring = {.probe = uring_probe,
+                                    .reason = uring_reason,
+                                    .open = uring_open,
+                                    .close = uring_close,
+                                    .receive = uring_receive};

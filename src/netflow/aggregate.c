@@ -56,17 +56,17 @@ struct aggregate {
     struct entry *entries;
 };
 
-static unsigned source_bits(const struct aggregate_option *by, unsigned shape)
+static unsigned source_bits(const struct aggregate_by *by, unsigned shape)
 {
     return shape & SHAPE_IPV6 ? by->source_ipv6_bits : by->source_ipv4_bits;
 }
 
-static unsigned destination_bits(const struct aggregate_option *by, unsigned shape)
+static unsigned destination_bits(const struct aggregate_by *by, unsigned shape)
 {
     return shape & SHAPE_IPV6 ? by->destination_ipv6_bits : by->destination_ipv4_bits;
 }
 
-unsigned aggregate_shape(const struct aggregate_option *by, unsigned shape)
+unsigned aggregate_shape(const struct aggregate_by *by, unsigned shape)
 {
     unsigned all_bits = shape & SHAPE_IPV6 ? IPV6_BITS : IPV4_BITS;
     unsigned source = source_bits(by, shape);
@@ -77,12 +77,12 @@ unsigned aggregate_shape(const struct aggregate_option *by, unsigned shape)
         merged |= source == 0 ? SHAPE_NO_SOURCE : SHAPE_SOURCE_PREFIX;
     if (destination < all_bits)
         merged |= destination == 0 ? SHAPE_NO_DESTINATION : SHAPE_DESTINATION_PREFIX;
-    merged |= by->keys & OPTIONS_KEY_SPORT ? 0U : SHAPE_NO_SOURCE_PORT;
-    merged |= by->keys & OPTIONS_KEY_DPORT ? shape & SHAPE_ICMP : SHAPE_NO_DESTINATION_PORT;
-    merged |= by->keys & OPTIONS_KEY_PROTO ? 0U : SHAPE_NO_PROTOCOL;
-    merged |= by->keys & OPTIONS_KEY_MARK ? SHAPE_MARK : 0U;
-    merged |= by->keys & OPTIONS_KEY_ZONE ? SHAPE_ZONE : 0U;
-    merged |= by->keys & OPTIONS_KEY_NAT ? shape & SHAPE_NAT : 0U;
+    merged |= by->keys & AGGREGATE_KEY_SPORT ? 0U : SHAPE_NO_SOURCE_PORT;
+    merged |= by->keys & AGGREGATE_KEY_DPORT ? shape & SHAPE_ICMP : SHAPE_NO_DESTINATION_PORT;
+    merged |= by->keys & AGGREGATE_KEY_PROTO ? 0U : SHAPE_NO_PROTOCOL;
+    merged |= by->keys & AGGREGATE_KEY_MARK ? SHAPE_MARK : 0U;
+    merged |= by->keys & AGGREGATE_KEY_ZONE ? SHAPE_ZONE : 0U;
+    merged |= by->keys & AGGREGATE_KEY_NAT ? shape & SHAPE_NAT : 0U;
     return merged;
 }
 
@@ -117,7 +117,7 @@ static unsigned key_bits(const struct field *field, const struct key *key)
 }
 
 /* Everything in the records of a shape is a key, but for what is summed up. */
-static void make_key(struct key *key, const struct aggregate_option *by, unsigned shape,
+static void make_key(struct key *key, const struct aggregate_by *by, unsigned shape,
                      const uint64_t multipliers[RECORD_WORDS])
 {
     union {

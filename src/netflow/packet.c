@@ -57,8 +57,8 @@ static uint64_t to_ms(uint64_t ns)
 
 static unsigned shape_of_fields(uint32_t fields)
 {
-    return (fields & OPTIONS_FIELD_MARK ? SHAPE_MARK : 0U) | (fields & OPTIONS_FIELD_ZONE ? SHAPE_ZONE : 0U) |
-           (fields & OPTIONS_FIELD_TIMES ? SHAPE_TIMES : 0U);
+    return (fields & FIELDS_MARK ? SHAPE_MARK : 0U) | (fields & FIELDS_ZONE ? SHAPE_ZONE : 0U) |
+           (fields & FIELDS_TIMES ? SHAPE_TIMES : 0U);
 }
 
 static unsigned shape_of_flow(const struct flow *flow)
@@ -106,8 +106,8 @@ static aggregate_sink append_aggregate;
 static int open_aggregate(struct packet *packet)
 {
     struct packet_config *config = &packet->config;
-    config->aggregate.keys |= (config->fields & OPTIONS_FIELD_MARK ? OPTIONS_KEY_MARK : 0U) |
-                              (config->fields & OPTIONS_FIELD_ZONE ? OPTIONS_KEY_ZONE : 0U);
+    config->aggregate.keys |= (config->fields & FIELDS_MARK ? AGGREGATE_KEY_MARK : 0U) |
+                              (config->fields & FIELDS_ZONE ? AGGREGATE_KEY_ZONE : 0U);
     const struct aggregate_config aggregate_config = {.by = config->aggregate,
                                                       .interval_s = config->aggregate_interval_s,
                                                       .capacity = config->aggregate_capacity,

@@ -23,7 +23,6 @@
 #define LOOK_UP_RETRY_NS   (5 * NS_PER_S)
 
 enum {
-    NAME_MAX_OCTETS = OPTIONS_HOST_MAX + sizeof("[]:65535"),
     TURN_BATCHES = 32 /* what one collector may send before the others and the reading have their turn */
 };
 
@@ -51,9 +50,9 @@ struct parcel {
 };
 
 struct collector {
-    const struct collector_option *option;
+    struct host_port peer;
     const struct collector_common *common;
-    char name[NAME_MAX_OCTETS];
+    char name[HOST_PORT_TEXT_MAX];
     bool numeric;
     bool looking_up;
     bool connected;
@@ -107,20 +106,18 @@ static bool ends(struct collector *collector, enum trouble trouble)
     return told;
 }
 
-int collector_open(struct collector **collector, const struct collector_option *option,
+int collector_open(struct collector **collector, const struct host_port *peer,
                    const struct collector_common *common)
 {
     struct collector *new = calloc(1, sizeof(*new));
     if (!new)
         return -ENOMEM;
-    bool colons = strchr(option->host, ':') != NULL;
-    snprintf(new->name, sizeof(new->name), "%s%s%s:%u", colons ? "[" : "", option->host, colons ? "]" : "",
-             option->port);
-    new->option = option;
+    host_port_write(peer, new->name);
+    new->peer = *peer;
     new->common = common;
     new->fd = -1;
     new->progress.position = datagram_ring_end(common->ring);
-    new->numeric = resolver_numeric(option->host, option->port, &new->addresses[0]) != -EINVAL;
+    new->numeric = host_port_numeric(peer->host, peer->port, &new->addresses[0]) != -EINVAL;
     new->address_count = new->numeric ? 1 : 0;
 
     *collector = new;
@@ -187,14 +184,14 @@ static void cannot_send(struct collector *collector, int error)
 /* A socket that sends as a first one would now, beside the one that there is. fd or -errno. */
 static int open_socket(struct collector *collector)
 {
-    const struct collector_option *option = collector->option;
-    const char *source_address = collector->common->options->source_address;
+    const struct host_port *peer = &collector->peer;
+    const char *source_address = collector->common->config.source_address;
     struct sockaddr_storage source = {.ss_family = AF_UNSPEC};
     int error = 0; /* the number of a link-local address's interface may have changed */
     if (collector->numeric)
-        error = resolver_numeric(option->host, option->port, &collector->addresses[0]);
+        error = host_port_numeric(peer->host, peer->port, &collector->addresses[0]);
     if (!error && source_address[0] != '\0')
-        error = resolver_numeric(source_address, 0, &source);
+        error = host_port_numeric(source_address, 0, &source);
     return error ? error
                  : udp_socket_open(&collector->addresses[collector->address], &source, &collector->port,
                                    collector->fd);
@@ -275,7 +272,7 @@ static bool is_waiting(const struct collector *collector, const struct progress 
 /* When templates are to go. */
 static uint64_t templates_at_ns(const struct collector *collector, const struct progress *progress)
 {
-    if (progress->data_datagrams >= collector->common->options->template_datagrams)
+    if (progress->data_datagrams >= collector->common->config.template_datagrams)
         return 0;
     if (progress->templates_wanted && progress->templates_again_ns < progress->templates_due_ns)
         return progress->templates_again_ns;
@@ -304,11 +301,11 @@ static void advance(struct progress *progress, const struct parcel *parcel,
     if (parcel->next > 0) {
         progress->position = parcel->next;
         progress->data_datagrams++;
-        if (common->options->max_rate > 0)
-            progress->pace_ns += parcel->records * NS_PER_S / common->options->max_rate;
+        if (common->config.max_rate > 0)
+            progress->pace_ns += parcel->records * NS_PER_S / common->config.max_rate;
     } else if (parcel->templates_done) {
         progress->data_datagrams = 0;
-        progress->templates_due_ns = common->now_ns + common->options->template_refresh_s * NS_PER_S;
+        progress->templates_due_ns = common->now_ns + common->config.template_refresh_s * NS_PER_S;
         progress->templates_again_ns = common->now_ns + TEMPLATES_AGAIN_NS;
         progress->covered = datagram_ring_end(common->ring);
         progress->templates_wanted = false;
@@ -485,8 +482,8 @@ void collector_run(struct collector *collector, struct instant now)
     const struct collector_common *common = collector->common;
     if (!collector->numeric && !collector->looking_up && now.monotonic_ns >= collector->look_up_ns) {
         collector->looking_up = true;
-        resolver_look_up(common->resolver, collector->option->host, collector->option->port,
-                         common->source_family, resolved, collector);
+        resolver_look_up(common->resolver, collector->peer.host, collector->peer.port, common->source_family,
+                         resolved, collector);
     }
     if (collector->address_count == 0 || now.monotonic_ns < collector->retry_ns)
         return;
@@ -544,7 +541,7 @@ static bool is_too_far_behind(const struct collector *collector)
 {
     const struct datagram_ring *ring = collector->common->ring;
     uint64_t position = collector->progress.position;
-    return datagram_ring_records_from(ring, position) > collector->common->options->queue &&
+    return datagram_ring_records_from(ring, position) > collector->common->config.queue &&
            datagram_ring_at(ring, position)->next != datagram_ring_end(ring);
 }
 
@@ -554,7 +551,7 @@ void collector_trim(struct collector *collector)
         return;
     if (begins(collector, TROUBLE_QUEUE, 0))
         log_warnx("collector %s: more than %" PRIu32 " records wait (--queue), dropping the oldest",
-                  collector->name, collector->common->options->queue);
+                  collector->name, collector->common->config.queue);
     while (is_too_far_behind(collector))
         collector_drop(collector);
 }

@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "ctflow9/output/resolver.h"
+#include "ctflow9/base/host_port.h"
 
 static void mind_error(struct name_servers *servers, int error)
 {
@@ -101,7 +101,7 @@ static void read_file(struct name_servers *servers, struct list *list)
         struct sockaddr_storage address;
         if (sscanf(line, " nameserver %127s", host) != 1)
             continue;
-        int error = resolver_numeric(host, 0, &address);
+        int error = host_port_numeric(host, 0, &address);
         if (error == -ENODEV)
             mind_error(servers, ENODEV);
         if (error)

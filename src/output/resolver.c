@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctflow9/base/host_port.h"
 #include "ctflow9/base/instant.h"
-#include "ctflow9/base/zone.h"
 #include "ctflow9/output/name_servers.h"
 
 enum { SOCKETS_MAX = 32, TIMEOUT_MS = 2000, TRIES = 3, WHY_MAX = 128 };
@@ -99,20 +99,6 @@ static int begin_channel(struct resolver *resolver)
     return status == ARES_SUCCESS ? name_servers_use(&resolver->servers, resolver->channel) : status;
 }
 
-/* An IPv4 address in IPv6's notation (RFC 4291, 2.5.5.2) becomes an IPv4 one: an IPv6 socket would send IPv4,
- * and know nothing of its errors. */
-static void unmap(struct sockaddr_storage *address)
-{
-    struct sockaddr_in6 ipv6;
-    memcpy(&ipv6, address, sizeof(ipv6));
-    if (address->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr))
-        return;
-    struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = ipv6.sin6_port};
-    memcpy(&ipv4.sin_addr, &ipv6.sin6_addr.s6_addr[12], sizeof(ipv4.sin_addr));
-    *address = (struct sockaddr_storage){0};
-    memcpy(address, &ipv4, sizeof(ipv4));
-}
-
 /* Returns how many there are of that family (AF_UNSPEC: of any), as far as there is room. */
 static size_t copy_addresses(const struct ares_addrinfo *answer, const struct look_up *look_up,
                              struct sockaddr_storage addresses[RESOLVER_ADDRESSES_MAX])
@@ -125,7 +111,7 @@ static size_t copy_addresses(const struct ares_addrinfo *answer, const struct lo
         memcpy(address, node->ai_addr, node->ai_addrlen);
         ((struct sockaddr_in *)(void *)address)->sin_port =
             htons(look_up->port); /* sin6_port lies at the same place */
-        unmap(address);
+        host_port_unmap(address);
         if (look_up->family == AF_UNSPEC || look_up->family == address->ss_family)
             count++;
     }
@@ -200,36 +186,4 @@ void resolver_wants(const struct resolver *resolver, struct poll_set *set)
     for (nfds_t i = 0; i < resolver->socket_count; i++)
         poll_set_add(set, resolver->sockets[i].fd, resolver->sockets[i].events);
     poll_set_before(set, instant_read_clock(CLOCK_MONOTONIC) + TIMEOUTS_INTERVAL_NS);
-}
-
-static int numeric_ipv6(const char *host, uint16_t port, struct sockaddr_storage *address)
-{
-    char text[INET6_ADDRSTRLEN];
-    size_t length = strcspn(host, "%");
-    if (length >= sizeof(text))
-        return -EINVAL;
-    memcpy(text, host, length);
-    text[length] = '\0';
-
-    struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    if (inet_pton(AF_INET6, text, &ipv6.sin6_addr) != 1)
-        return -EINVAL;
-    if (host[length] == '%') {
-        ipv6.sin6_scope_id = zone_scope_id(host + length + 1);
-        if (ipv6.sin6_scope_id == 0)
-            return -ENODEV;
-    }
-    memcpy(address, &ipv6, sizeof(ipv6));
-    unmap(address);
-    return 0;
-}
-
-int resolver_numeric(const char *host, uint16_t port, struct sockaddr_storage *address)
-{
-    *address = (struct sockaddr_storage){0};
-    struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-    if (inet_pton(AF_INET, host, &ipv4.sin_addr) != 1)
-        return numeric_ipv6(host, port, address);
-    memcpy(address, &ipv4, sizeof(ipv4));
-    return 0;
 }

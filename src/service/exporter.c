@@ -4,25 +4,26 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ctflow9/base/log.h"
+#include "ctflow9/flow/table_size.h"
 #include "ctflow9/netflow/packet.h"
+#include "ctflow9/output/collectors.h"
 #include "ctflow9/output/lines.h"
-#include "ctflow9/output/udp.h"
-#include "ctflow9/service/table_size.h"
 
 #define FINISH_PATIENCE_NS (2 * NS_PER_S)
 
 struct exporter {
     struct stats *stats;
-    struct packet *packet; /* NULL without collectors, as udp */
-    struct udp *udp;
+    struct packet *packet; /* NULL without collectors, as collectors */
+    struct collectors *collectors;
     struct lines *lines; /* NULL when nothing is to be printed */
     bool lines_gone;     /* nobody takes them any more, which was told */
-    size_t sealed;       /* datagrams since udp_run() */
+    size_t sealed;       /* datagrams since collectors_run() */
     struct instant now;
 };
 
@@ -32,14 +33,28 @@ static void to_collectors(void *context, const uint8_t *datagram, size_t octets,
     enum { SEND_AT = 64 };
 
     struct exporter *exporter = context;
-    udp_queue(exporter->udp, datagram, octets, records);
+    collectors_queue(exporter->collectors, datagram, octets, records);
     if (++exporter->sealed == SEND_AT) {
         exporter->sealed = 0;
-        udp_run(exporter->udp, exporter->now);
+        collectors_run(exporter->collectors, exporter->now);
     }
 }
 
 static int open_collectors(struct exporter *exporter, const struct options *options)
+{
+    struct collectors_config config = {.peers = options->collectors,
+                                       .count = options->collector_count,
+                                       .each = {.max_rate = options->max_rate,
+                                                .queue = options->queue,
+                                                .template_refresh_s = options->template_refresh_s,
+                                                .template_datagrams = options->template_datagrams},
+                                       .max_datagram = options->max_datagram,
+                                       .packet = exporter->packet};
+    snprintf(config.each.source_address, sizeof(config.each.source_address), "%s", options->source_address);
+    return collectors_open(&exporter->collectors, &config, exporter->now);
+}
+
+static int open_netflow(struct exporter *exporter, const struct options *options)
 {
     const struct packet_config config = {
         .source_id = options->source_id,
@@ -58,8 +73,7 @@ static int open_collectors(struct exporter *exporter, const struct options *opti
                   config.aggregate_capacity);
     if (error)
         return error;
-    const struct udp_config udp_config = {.options = options, .packet = exporter->packet};
-    return udp_open(&exporter->udp, &udp_config, exporter->now);
+    return open_collectors(exporter, options);
 }
 
 int exporter_open(struct exporter **exporter, const struct options *options, struct stats *stats,
@@ -73,7 +87,7 @@ int exporter_open(struct exporter **exporter, const struct options *options, str
 
     int error = 0;
     if (options->collector_count > 0)
-        error = open_collectors(new, options);
+        error = open_netflow(new, options);
     if (!error && (options->print || options->json || options->collector_count == 0))
         error = lines_open(&new->lines, &(struct lines_config){
                                             .fd = STDOUT_FILENO, .json = options->json, .stats = new->stats});
@@ -90,7 +104,7 @@ void exporter_close(struct exporter *exporter)
     if (!exporter)
         return;
     lines_close(exporter->lines);
-    udp_close(exporter->udp);
+    collectors_close(exporter->collectors);
     packet_close(exporter->packet);
     free(exporter);
 }
@@ -118,7 +132,7 @@ void exporter_add(void *context, const struct flow *flow)
 static void tell_lines_gone(const struct exporter *exporter, int error)
 {
     const char *why = error == -EPIPE ? "its reader is gone" : strerror(-error);
-    if (exporter->udp)
+    if (exporter->collectors)
         log_warnx("standard output takes no more lines (%s), going on without", why);
     else
         log_error("standard output takes no more lines (%s), and there is no collector: ending", why);
@@ -130,24 +144,24 @@ static int run_lines(struct exporter *exporter, uint64_t now_ns)
     if (error && !exporter->lines_gone)
         tell_lines_gone(exporter, error);
     exporter->lines_gone = error != 0;
-    return error && !exporter->udp ? -EPIPE : 0;
+    return error && !exporter->collectors ? -EPIPE : 0;
 }
 
 int exporter_run(struct exporter *exporter, struct instant now)
 {
-    if (exporter->udp) {
+    if (exporter->collectors) {
         packet_run(exporter->packet, now);
         exporter->sealed = 0;
-        udp_run(exporter->udp, now);
+        collectors_run(exporter->collectors, now);
     }
     return exporter->lines ? run_lines(exporter, now.monotonic_ns) : 0;
 }
 
 void exporter_wants(const struct exporter *exporter, struct poll_set *set)
 {
-    if (exporter->udp) {
+    if (exporter->collectors) {
         packet_wants(exporter->packet, set);
-        udp_wants(exporter->udp, set);
+        collectors_wants(exporter->collectors, set);
     }
     if (exporter->lines)
         lines_wants(exporter->lines, set);
@@ -155,7 +169,7 @@ void exporter_wants(const struct exporter *exporter, struct poll_set *set)
 
 static bool has_pending(const struct exporter *exporter)
 {
-    return (exporter->udp && udp_pending(exporter->udp)) ||
+    return (exporter->collectors && collectors_pending(exporter->collectors)) ||
            (exporter->lines && lines_are_held(exporter->lines));
 }
 
@@ -173,16 +187,17 @@ void exporter_finish(struct exporter *exporter)
         poll_set_wait(&set, now.monotonic_ns);
         now = instant_now();
     }
-    if (exporter->udp)
-        udp_abandon(exporter->udp);
+    if (exporter->collectors)
+        collectors_abandon(exporter->collectors);
     if (exporter->lines)
         lines_abandon(exporter->lines);
 }
 
 void exporter_log_stats(const struct exporter *exporter)
 {
-    if (!exporter->udp)
+    if (!exporter->collectors)
         return;
-    for (size_t i = 0; i < udp_collector_count(exporter->udp); i++)
-        stats_log_collector(udp_collector_name(exporter->udp, i), udp_collector_stats(exporter->udp, i));
+    for (size_t i = 0; i < collectors_count(exporter->collectors); i++)
+        stats_log_collector(collectors_name(exporter->collectors, i),
+                            collectors_stats(exporter->collectors, i));
 }

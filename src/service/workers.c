@@ -14,6 +14,7 @@
 #include "ctflow9/base/memory.h"
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/flow/flow_ring.h"
+#include "ctflow9/flow/table_size.h"
 #include "ctflow9/flow/tracker.h"
 #include "ctflow9/input/ct_dump.h"
 #include "ctflow9/input/ct_events.h"
@@ -22,7 +23,6 @@
 #include "ctflow9/input/netns.h"
 #include "ctflow9/service/export_role.h"
 #include "ctflow9/service/signals.h"
-#include "ctflow9/service/table_size.h"
 #include "ctflow9/service/troubles.h"
 
 #define DRAIN_INTERVAL_NS NS_PER_MS

@@ -34,7 +34,7 @@ struct setup {
     uint64_t rcvbuf_octets; /* 0 = plenty */
     uint32_t table_size;    /* 0 = plenty */
     bool adopt_full;
-    struct mark_option mark;
+    struct netlink_mark mark;
 };
 
 static struct worker {

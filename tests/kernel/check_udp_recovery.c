@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 
 #include "bound_sockets.h"
-#include "udp_rig.h"
+#include "collectors_rig.h"
 
 enum { PORT = 2055, DNS_PORT = 53 };
 
@@ -104,7 +104,7 @@ static uint16_t port_of(const struct sockaddr_storage *address)
 static bool is_address(const struct sockaddr_storage *address, const char *text)
 {
     struct sockaddr_storage expected;
-    ck_assert_int_eq(resolver_numeric(text, port_of(address), &expected), 0);
+    ck_assert_int_eq(host_port_numeric(text, port_of(address), &expected), 0);
     if (address->ss_family == AF_INET)
         return memcmp(address, &expected, sizeof(struct sockaddr_in)) == 0;
     return memcmp(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr,
@@ -421,7 +421,7 @@ START_TEST(a_lost_local_address_is_waited_for)
         for (unsigned i = 0; i < 5; i++)
             rig_run_after(NS_PER_S);
         rig_expect_nothing(receiver);
-        ck_assert(!udp_pending(rig_udp));
+        ck_assert(!collectors_pending(rig_udp));
         run_in(near_ns, "%s", additions[_i % 2]);
         rig_run_after(NS_PER_S);
         struct rig_datagram datagram = rig_expect(receiver);
@@ -673,7 +673,7 @@ START_TEST(a_slow_link_blocks_only_its_collector)
     run_in(near_ns, "tc qdisc add dev near root tbf rate 16mbit burst 70000 limit 10000000");
     open_to("10.9.0.2");
     int other = rig_receiver("127.0.0.1", PORT);
-    udp_close(rig_udp);
+    collectors_close(rig_udp);
     packet_close(rig_packet);
     rig_add_collector("127.0.0.1", PORT);
     rig_open();
@@ -685,10 +685,10 @@ START_TEST(a_slow_link_blocks_only_its_collector)
 
     unsigned waits = 0;
     for (; rig_collector(0)->records < DATAGRAMS * 20; waits++) {
-        ck_assert(udp_pending(rig_udp));
+        ck_assert(collectors_pending(rig_udp));
         struct poll_set set;
         poll_set_clear(&set);
-        udp_wants(rig_udp, &set);
+        collectors_wants(rig_udp, &set);
         ck_assert_uint_eq(set.count, 1);
         ck_assert_int_eq(set.fds[0].events, POLLOUT);
         ck_assert_int_eq(poll(set.fds, set.count, rig_wait_ms()), 1);
@@ -799,13 +799,13 @@ START_TEST(a_name_that_resolves_later_gets_all)
     rig_open();
     rig_queue(20);
     rig_run();
-    ck_assert(udp_pending(rig_udp)); /* the look-up is under way */
+    ck_assert(collectors_pending(rig_udp)); /* the look-up is under way */
     struct rig_datagram datagram;
     ck_assert(!comes(receiver, NS_PER_S, 40, &datagram));
     uint64_t failed = rig_collector(0)->lookups_failed;
     ck_assert_uint_ge(failed, 4);
     ck_assert_uint_le(failed, 8);
-    ck_assert(!udp_pending(rig_udp));
+    ck_assert(!collectors_pending(rig_udp));
 
     dns_answer = "10.9.0.2";
     ck_assert(comes(receiver, NS_PER_S, 500, &datagram));

@@ -19,9 +19,9 @@ enum {
     LEFT_MAX = 20000
 };
 
-#define ALL_KEYS                                                                                       \
-    (OPTIONS_KEY_SPORT | OPTIONS_KEY_DPORT | OPTIONS_KEY_PROTO | OPTIONS_KEY_MARK | OPTIONS_KEY_ZONE | \
-     OPTIONS_KEY_NAT)
+#define ALL_KEYS                                                                            \
+    (AGGREGATE_KEY_SPORT | AGGREGATE_KEY_DPORT | AGGREGATE_KEY_PROTO | AGGREGATE_KEY_MARK | \
+     AGGREGATE_KEY_ZONE | AGGREGATE_KEY_NAT)
 
 /* Records that left, in their order. */
 static struct left {
@@ -55,20 +55,20 @@ static void teardown(void)
     aggregate_close(aggregate);
 }
 
-static void open_by(struct aggregate_option by)
+static void open_by(struct aggregate_by by)
 {
     config.by = by;
     ck_assert_int_eq(aggregate_open(&aggregate, &config, collect, left), 0);
 }
 
 /* Every end and everything else. */
-static struct aggregate_option all(void)
+static struct aggregate_by all(void)
 {
-    return (struct aggregate_option){.keys = ALL_KEYS,
-                                     .source_ipv4_bits = 32,
-                                     .source_ipv6_bits = 128,
-                                     .destination_ipv4_bits = 32,
-                                     .destination_ipv6_bits = 128};
+    return (struct aggregate_by){.keys = ALL_KEYS,
+                                 .source_ipv4_bits = 32,
+                                 .source_ipv6_bits = 128,
+                                 .destination_ipv4_bits = 32,
+                                 .destination_ipv6_bits = 128};
 }
 
 static struct record udp_record(void)
@@ -98,8 +98,8 @@ static struct record udp6_record(void)
 
 START_TEST(equal_records_become_one)
 {
-    open_by((struct aggregate_option){
-        .keys = OPTIONS_KEY_PROTO, .source_ipv4_bits = 32, .destination_ipv4_bits = 32});
+    open_by((struct aggregate_by){
+        .keys = AGGREGATE_KEY_PROTO, .source_ipv4_bits = 32, .destination_ipv4_bits = 32});
     struct record record = udp_record();
     aggregate_add(aggregate, 0, &record, START_NS);
     record.ends.source_port = htons(40001);
@@ -137,7 +137,7 @@ END_TEST
 /* A record that differs in one member of which somebody may want to tell apart, and the keys that do. */
 static const struct difference {
     size_t offset;
-    uint32_t keys;        /* enum options_key */
+    uint32_t keys;        /* enum aggregate_key */
     unsigned source_bits; /* of an IPv4 address, at least */
     unsigned destination_bits;
     unsigned shape;
@@ -145,20 +145,20 @@ static const struct difference {
     {offsetof(struct record, ends.source_ipv4) + 3, 0, 25, 0, 0},
     {offsetof(struct record, ends.source_ipv4), 0, 1, 0, 0},
     {offsetof(struct record, ends.destination_ipv4) + 3, 0, 0, 25, 0},
-    {offsetof(struct record, ends.source_port), OPTIONS_KEY_SPORT, 0, 0, 0},
-    {offsetof(struct record, ends.destination_port) + 1, OPTIONS_KEY_DPORT, 0, 0, 0},
-    {offsetof(struct record, protocol), OPTIONS_KEY_PROTO, 0, 0, 0},
-    {offsetof(struct record, mark) + 7, OPTIONS_KEY_MARK, 0, 0, 0},
-    {offsetof(struct record, vrf_id) + 3, OPTIONS_KEY_ZONE, 0, 0, 0},
-    {offsetof(struct record, post_nat.source_ipv4) + 2, OPTIONS_KEY_NAT, 17, 0, SHAPE_NAT},
-    {offsetof(struct record, post_nat.destination_ipv4) + 2, OPTIONS_KEY_NAT, 0, 17, SHAPE_NAT},
-    {offsetof(struct record, post_nat.source_port), OPTIONS_KEY_NAT | OPTIONS_KEY_SPORT, 0, 0, SHAPE_NAT},
-    {offsetof(struct record, post_nat.destination_port), OPTIONS_KEY_NAT | OPTIONS_KEY_DPORT, 0, 0,
+    {offsetof(struct record, ends.source_port), AGGREGATE_KEY_SPORT, 0, 0, 0},
+    {offsetof(struct record, ends.destination_port) + 1, AGGREGATE_KEY_DPORT, 0, 0, 0},
+    {offsetof(struct record, protocol), AGGREGATE_KEY_PROTO, 0, 0, 0},
+    {offsetof(struct record, mark) + 7, AGGREGATE_KEY_MARK, 0, 0, 0},
+    {offsetof(struct record, vrf_id) + 3, AGGREGATE_KEY_ZONE, 0, 0, 0},
+    {offsetof(struct record, post_nat.source_ipv4) + 2, AGGREGATE_KEY_NAT, 17, 0, SHAPE_NAT},
+    {offsetof(struct record, post_nat.destination_ipv4) + 2, AGGREGATE_KEY_NAT, 0, 17, SHAPE_NAT},
+    {offsetof(struct record, post_nat.source_port), AGGREGATE_KEY_NAT | AGGREGATE_KEY_SPORT, 0, 0, SHAPE_NAT},
+    {offsetof(struct record, post_nat.destination_port), AGGREGATE_KEY_NAT | AGGREGATE_KEY_DPORT, 0, 0,
      SHAPE_NAT},
-    {offsetof(struct record, icmp_type_code), OPTIONS_KEY_DPORT, 0, 0, SHAPE_ICMP},
+    {offsetof(struct record, icmp_type_code), AGGREGATE_KEY_DPORT, 0, 0, SHAPE_ICMP},
 };
 
-static size_t count_apart(struct aggregate_option by, const struct difference *difference)
+static size_t count_apart(struct aggregate_by by, const struct difference *difference)
 {
     left_count = 0;
     open_by(by);
@@ -177,19 +177,19 @@ static size_t count_apart(struct aggregate_option by, const struct difference *d
 START_TEST(keys_tell_apart)
 {
     const struct difference *difference = &differences[_i];
-    struct aggregate_option with = {.keys = difference->keys,
-                                    .source_ipv4_bits = (uint8_t)difference->source_bits,
-                                    .destination_ipv4_bits = (uint8_t)difference->destination_bits};
+    struct aggregate_by with = {.keys = difference->keys,
+                                .source_ipv4_bits = (uint8_t)difference->source_bits,
+                                .destination_ipv4_bits = (uint8_t)difference->destination_bits};
     ck_assert_uint_eq(count_apart(with, difference), 2);
     ck_assert_uint_eq(count_apart(all(), difference), 2);
     for (unsigned key = 1; key < ALL_KEYS; key <<= 1) {
         if ((difference->keys & key) == 0)
             continue;
-        struct aggregate_option without = all();
+        struct aggregate_by without = all();
         without.keys &= ~key;
         ck_assert_uint_eq(count_apart(without, difference), 1);
     }
-    struct aggregate_option without = all();
+    struct aggregate_by without = all();
     if (difference->source_bits > 0)
         without.source_ipv4_bits = (uint8_t)(difference->source_bits - 1);
     if (difference->destination_bits > 0)
@@ -201,10 +201,10 @@ END_TEST
 
 START_TEST(addresses_are_cut_to_their_prefix)
 {
-    open_by((struct aggregate_option){.source_ipv4_bits = 20,
-                                      .source_ipv6_bits = 49,
-                                      .destination_ipv6_bits = 128,
-                                      .keys = OPTIONS_KEY_NAT});
+    open_by((struct aggregate_by){.source_ipv4_bits = 20,
+                                  .source_ipv6_bits = 49,
+                                  .destination_ipv6_bits = 128,
+                                  .keys = AGGREGATE_KEY_NAT});
     struct record record = udp_record();
     record.ends.source_ipv4 = record.post_nat.source_ipv4 = inet_addr("10.255.255.255");
     aggregate_add(aggregate, SHAPE_NAT, &record, START_NS);
@@ -391,9 +391,9 @@ static void cut(void *to, const void *from, unsigned bits)
 }
 
 /* What is left of a record in its aggregate, member by member. */
-static struct record key_of(const struct aggregate_option *by, unsigned shape, const struct record *record)
+static struct record key_of(const struct aggregate_by *by, unsigned shape, const struct record *record)
 {
-    bool ipv6 = shape & SHAPE_IPV6, nat = by->keys & OPTIONS_KEY_NAT && shape & SHAPE_NAT;
+    bool ipv6 = shape & SHAPE_IPV6, nat = by->keys & AGGREGATE_KEY_NAT && shape & SHAPE_NAT;
     struct record key = {.ip_version = record->ip_version,
                          .source_prefix_bits = ipv6 ? by->source_ipv6_bits : by->source_ipv4_bits,
                          .destination_prefix_bits =
@@ -412,22 +412,22 @@ static struct record key_of(const struct aggregate_option *by, unsigned shape, c
         cut(&key.post_nat.source_ipv4, &record->post_nat.source_ipv4, by->source_ipv4_bits);
         cut(&key.post_nat.destination_ipv4, &record->post_nat.destination_ipv4, by->destination_ipv4_bits);
     }
-    if (by->keys & OPTIONS_KEY_SPORT) {
+    if (by->keys & AGGREGATE_KEY_SPORT) {
         key.ends.source_port = record->ends.source_port;
         key.post_nat.source_port = nat ? record->post_nat.source_port : 0;
     }
-    if (by->keys & OPTIONS_KEY_DPORT) {
+    if (by->keys & AGGREGATE_KEY_DPORT) {
         key.ends.destination_port = record->ends.destination_port;
         key.post_nat.destination_port = nat ? record->post_nat.destination_port : 0;
     }
-    if (by->keys & OPTIONS_KEY_DPORT && shape & SHAPE_ICMP) {
+    if (by->keys & AGGREGATE_KEY_DPORT && shape & SHAPE_ICMP) {
         key.icmp_type_code = ipv6 ? 0 : record->icmp_type_code;
         key.icmpv6_type = ipv6 ? record->icmpv6_type : 0;
         key.icmpv6_code = ipv6 ? record->icmpv6_code : 0;
     }
-    key.protocol = by->keys & OPTIONS_KEY_PROTO ? record->protocol : 0;
-    key.mark = by->keys & OPTIONS_KEY_MARK ? record->mark : 0;
-    key.vrf_id = by->keys & OPTIONS_KEY_ZONE ? record->vrf_id : 0;
+    key.protocol = by->keys & AGGREGATE_KEY_PROTO ? record->protocol : 0;
+    key.mark = by->keys & AGGREGATE_KEY_MARK ? record->mark : 0;
+    key.vrf_id = by->keys & AGGREGATE_KEY_ZONE ? record->vrf_id : 0;
     return key;
 }
 
@@ -440,7 +440,7 @@ static struct expected *find(unsigned shape, const struct record *key)
     return i < expected_count ? &expected[i] : NULL;
 }
 
-static void expect(const struct aggregate_option *by, unsigned shape, const struct record *record)
+static void expect(const struct aggregate_by *by, unsigned shape, const struct record *record)
 {
     struct record key = key_of(by, shape, record);
     struct expected *one = find(shape, &key);
@@ -484,14 +484,14 @@ static void settle(void)
     }
 }
 
-static struct aggregate_option any_keys(void)
+static struct aggregate_by any_keys(void)
 {
     static const uint8_t ipv4[] = {0, 1, 8, 13, 24, 31, 32, 32}, ipv6[] = {0, 1, 48, 64, 65, 127, 128, 128};
-    return (struct aggregate_option){.keys = any(ALL_KEYS + 1),
-                                     .source_ipv4_bits = ipv4[any(8)],
-                                     .source_ipv6_bits = ipv6[any(8)],
-                                     .destination_ipv4_bits = ipv4[any(8)],
-                                     .destination_ipv6_bits = ipv6[any(8)]};
+    return (struct aggregate_by){.keys = any(ALL_KEYS + 1),
+                                 .source_ipv4_bits = ipv4[any(8)],
+                                 .source_ipv6_bits = ipv6[any(8)],
+                                 .destination_ipv4_bits = ipv4[any(8)],
+                                 .destination_ipv6_bits = ipv6[any(8)]};
 }
 
 /* An address that is seldom new, and differs from others in one bit at either end of an octet. */
@@ -537,7 +537,7 @@ START_TEST(totals_are_kept)
     static const uint32_t capacities[] = {LEFT_MAX, LEFT_MAX, 1000, 64, 7, 2, 1};
     enum { CAPACITIES = sizeof(capacities) / sizeof(capacities[0]), RECORDS = 5000 };
     srand((unsigned)_i + 1);
-    struct aggregate_option by = any_keys();
+    struct aggregate_by by = any_keys();
     config.capacity = capacities[_i / 2 % CAPACITIES];
     config.collide = _i % 2;
     open_by(by);

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct aggregate_option by;
+static struct aggregate_by by;
 static struct option_error why;
 
 static void setup(void)
 {
-    by = (struct aggregate_option){0};
+    by = (struct aggregate_by){0};
 }
 
 static void check_set(const char *text)
@@ -42,8 +42,9 @@ START_TEST(names)
     static const struct {
         const char *name;
         uint32_t key;
-    } others[] = {{"sport", OPTIONS_KEY_SPORT}, {"dport", OPTIONS_KEY_DPORT}, {"proto", OPTIONS_KEY_PROTO},
-                  {"mark", OPTIONS_KEY_MARK},   {"zone", OPTIONS_KEY_ZONE},   {"nat", OPTIONS_KEY_NAT}};
+    } others[] = {{"sport", AGGREGATE_KEY_SPORT}, {"dport", AGGREGATE_KEY_DPORT},
+                  {"proto", AGGREGATE_KEY_PROTO}, {"mark", AGGREGATE_KEY_MARK},
+                  {"zone", AGGREGATE_KEY_ZONE},   {"nat", AGGREGATE_KEY_NAT}};
     check_json("[]");
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         setup();
@@ -52,7 +53,7 @@ START_TEST(names)
         check_bits(0, 0, 0, 0);
     }
     check_set("zone,sport,nat");
-    ck_assert_uint_eq(by.keys, OPTIONS_KEY_ZONE | OPTIONS_KEY_SPORT | OPTIONS_KEY_NAT);
+    ck_assert_uint_eq(by.keys, AGGREGATE_KEY_ZONE | AGGREGATE_KEY_SPORT | AGGREGATE_KEY_NAT);
     check_json("[\"sport\",\"zone\",\"nat\"]");
 }
 END_TEST

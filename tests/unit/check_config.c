@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/config/config.h"
+#include "ctflow9/config/option_table.h"
 
 #include <check.h>
 #include <errno.h>
@@ -25,7 +26,7 @@ static void setup(void)
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(fchmod(fd, 0600), 0); /* at first everybody may write to it, which is warned of */
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    options_default(&options);
+    option_table_default(&options);
 }
 
 static int read_octets(const char *text, size_t octets)
@@ -80,7 +81,7 @@ START_TEST(every_key)
     ck_assert_str_eq(options.netns, "blue");
     ck_assert_uint_eq(options.rcvbuf_octets, 8 << 20);
     ck_assert_uint_eq(options.rx, RX_RECVMMSG);
-    ck_assert_uint_eq(options.fields, OPTIONS_FIELD_MARK | OPTIONS_FIELD_TIMES);
+    ck_assert_uint_eq(options.fields, FIELDS_MARK | FIELDS_TIMES);
 }
 END_TEST
 
@@ -93,7 +94,7 @@ START_TEST(other_ways_to_say_it)
     ck_assert_uint_eq(options.mark.value, 16);
     ck_assert_uint_eq(options.mark.mask, UINT32_MAX);
     ck_assert_uint_eq(options.rcvbuf_octets, 65536);
-    ck_assert_uint_eq(options.fields, OPTIONS_FIELD_MARK | OPTIONS_FIELD_ZONE);
+    ck_assert_uint_eq(options.fields, FIELDS_MARK | FIELDS_ZONE);
     check_read("{ \"max-delay\": 1.1e1, \"fields\": [], \"collector\": [] }");
     ck_assert_uint_eq(options.max_delay_ms, 11000);
     ck_assert_uint_eq(options.fields, 0);
@@ -401,7 +402,7 @@ START_TEST(damaged_texts)
                 damaged[at] = octets[i];
             else
                 memmove(damaged + at, damaged + at + 1, sizeof(text) - at - 1);
-            options_default(&options);
+            option_table_default(&options);
             refused += read_text(damaged) != 0;
             ck_assert(refused == 0 || why.text[0] == '\0' || strncmp(why.text, path, strlen(path)) == 0);
         }

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -54,7 +55,7 @@ int ct_request_entry(int fd, uint8_t type, const struct flow *flow, netlink_sock
 }
 
 /* One row; 1 as a result: the table changed meanwhile. */
-int ct_request_dump(int fd, uint8_t type, const struct mark_option *mark,
+int ct_request_dump(int fd, uint8_t type, const struct netlink_mark *mark,
                     netlink_socket_on_message *on_message, void *context)
 {
     (void)fd;

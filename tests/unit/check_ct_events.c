@@ -4,7 +4,7 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 
-#include "ctflow9/input/rx.h"
+#include "ctflow9/input/rx_choose.h"
 #include "unit/ct_lab.h"
 
 /*

@@ -182,7 +182,7 @@ static void count_mark(const struct nlmsghdr *message, void *context)
         counts[i] += marks[i] == mark;
 }
 
-static const struct mark_option filters[] = {
+static const struct netlink_mark filters[] = {
     {.given = true, .value = 0, .mask = UINT32_MAX},
     {.given = true, .value = 0x11, .mask = UINT32_MAX},
     {.given = true, .value = 0x10, .mask = 0xf0},

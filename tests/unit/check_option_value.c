@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/config/option_table.h"
 #include "ctflow9/config/option_value.h"
 
 #include <check.h>
@@ -14,13 +15,13 @@ static struct option_error why;
 
 static void setup(void)
 {
-    options_default(&options);
+    option_table_default(&options);
 }
 
 static int set(const char *name, const char *text)
 {
     why.text[0] = '\0';
-    return option_value_set(options_find(name), &options, text, &why);
+    return option_value_set(option_table_find(name), &options, text, &why);
 }
 
 static void check_set(const char *name, const char *text)
@@ -38,7 +39,7 @@ static void check_refused(const char *name, const char *text, const char *hint)
 /* What --check would print for the option; to be freed. */
 static char *json_text(const char *name)
 {
-    json_t *value = option_value_json(options_find(name), &options);
+    json_t *value = option_value_json(option_table_find(name), &options);
     ck_assert_ptr_nonnull(value);
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(10));
     json_decref(value);
@@ -196,11 +197,11 @@ END_TEST
 START_TEST(ranges_in_words)
 {
     char text[OPTION_RANGE_MAX];
-    ck_assert_str_eq(option_value_range(options_find("max-datagram"), text), "512 to 8972 octets");
-    ck_assert_str_eq(option_value_range(options_find("max-delay"), text), "0 to 3600 seconds");
-    ck_assert_str_eq(option_value_range(options_find("rcvbuf"), text), "4K to 1G octets");
-    ck_assert_str_eq(option_value_range(options_find("source-id"), text), "0 to 4294967295");
-    ck_assert_str_eq(option_value_range(options_find("netns"), text), "");
+    ck_assert_str_eq(option_value_range(option_table_find("max-datagram"), text), "512 to 8972 octets");
+    ck_assert_str_eq(option_value_range(option_table_find("max-delay"), text), "0 to 3600 seconds");
+    ck_assert_str_eq(option_value_range(option_table_find("rcvbuf"), text), "4K to 1G octets");
+    ck_assert_str_eq(option_value_range(option_table_find("source-id"), text), "0 to 4294967295");
+    ck_assert_str_eq(option_value_range(option_table_find("netns"), text), "");
 }
 END_TEST
 
@@ -233,11 +234,11 @@ START_TEST(fields)
     check_json("fields", "[]");
     check_set("fields", "times");
     check_set("fields", "mark");
-    ck_assert_uint_eq(options.fields, OPTIONS_FIELD_MARK | OPTIONS_FIELD_TIMES);
+    ck_assert_uint_eq(options.fields, FIELDS_MARK | FIELDS_TIMES);
     check_json("fields", "[\"mark\",\"times\"]");
-    option_value_clear(options_find("fields"), &options);
+    option_value_clear(option_table_find("fields"), &options);
     check_set("fields", "zone,mark,times,zone");
-    ck_assert_uint_eq(options.fields, OPTIONS_FIELD_MARK | OPTIONS_FIELD_ZONE | OPTIONS_FIELD_TIMES);
+    ck_assert_uint_eq(options.fields, FIELDS_MARK | FIELDS_ZONE | FIELDS_TIMES);
     static const char *const texts[] = {"",    ",",     "mark,",     ",mark", "mark,,zone",
                                         "mar", "marks", "mark zone", "Mark"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -277,8 +278,8 @@ START_TEST(a_collector)
     ck_assert_uint_eq(options.collectors[0].port, collectors[_i].port);
 
     /* What --check prints for it means the same. */
-    json_t *value = option_value_json(options_find("collector"), &options);
-    option_value_clear(options_find("collector"), &options);
+    json_t *value = option_value_json(option_table_find("collector"), &options);
+    option_value_clear(option_table_find("collector"), &options);
     check_set("collector", json_string_value(json_array_get(value, 0)));
     ck_assert_str_eq(options.collectors[0].host, collectors[_i].host);
     ck_assert_uint_eq(options.collectors[0].port, collectors[_i].port);
@@ -396,7 +397,7 @@ START_TEST(too_many_collectors)
     }
     check_refused("collector", "192.0.2.2", "is one too many: give 64 at most");
     ck_assert_uint_eq(options.collector_count, OPTIONS_COLLECTORS_MAX);
-    option_value_clear(options_find("collector"), &options);
+    option_value_clear(option_table_find("collector"), &options);
     ck_assert_uint_eq(options.collector_count, 0);
 }
 END_TEST

@@ -186,7 +186,7 @@ END_TEST
 
 START_TEST(optional_elements_follow)
 {
-    config.fields = OPTIONS_FIELD_MARK | OPTIONS_FIELD_ZONE | OPTIONS_FIELD_TIMES;
+    config.fields = FIELDS_MARK | FIELDS_ZONE | FIELDS_TIMES;
     open_packet();
     struct flow flow = udp_flow();
     const struct datagram *datagram = export(&flow);
@@ -391,7 +391,7 @@ END_TEST
 START_TEST(templates_are_split_when_datagrams_are_small)
 {
     config.max_datagram = PACKET_OCTETS_MIN;
-    config.fields = OPTIONS_FIELD_MARK | OPTIONS_FIELD_ZONE | OPTIONS_FIELD_TIMES;
+    config.fields = FIELDS_MARK | FIELDS_ZONE | FIELDS_TIMES;
     open_packet();
     packet_templates(packet, &(struct packet_totals){0}, now, collect, &sink);
     ck_assert_uint_ge(sink.count, 3);

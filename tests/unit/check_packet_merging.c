@@ -11,7 +11,7 @@
 
 static void open_merging(uint32_t keys, uint8_t ipv4_bits)
 {
-    config.aggregate = (struct aggregate_option){
+    config.aggregate = (struct aggregate_by){
         .keys = keys, .source_ipv4_bits = ipv4_bits, .destination_ipv4_bits = ipv4_bits};
     config.aggregate_interval_s = 60;
     config.aggregate_capacity = 100;
@@ -21,7 +21,7 @@ static void open_merging(uint32_t keys, uint8_t ipv4_bits)
 /* Flows that differ in what is no key: one record a direction, when the interval is over. */
 START_TEST(merged_records_are_octet_exact)
 {
-    open_merging(OPTIONS_KEY_PROTO, 32);
+    open_merging(AGGREGATE_KEY_PROTO, 32);
     packet_begin(packet, now);
     struct flow flow = udp_flow();
     packet_add(packet, &flow);
@@ -76,7 +76,7 @@ END_TEST
 /* With the key nat, both directions carry what the chosen ends were translated to. */
 START_TEST(merged_records_are_mirrored_too)
 {
-    open_merging(OPTIONS_KEY_NAT, 24);
+    open_merging(AGGREGATE_KEY_NAT, 24);
     struct flow flow = udp_flow();
     flow.tuple[FLOW_REPLY].dst.v4 = inet_addr("203.0.113.5");
     const struct datagram *datagram = export(&flow);
@@ -96,7 +96,7 @@ END_TEST
 /* ICMP's type and code belong to dport. */
 START_TEST(merged_icmp_has_its_type_with_dport_only)
 {
-    open_merging(OPTIONS_KEY_DPORT, 0);
+    open_merging(AGGREGATE_KEY_DPORT, 0);
     struct flow flow = udp_flow();
     flow.protocol = IPPROTO_ICMP;
     for (int i = 0; i < 2; i++)
@@ -110,7 +110,7 @@ START_TEST(merged_icmp_has_its_type_with_dport_only)
     ck_assert_uint_eq(get(record_of(datagram, 1, 43), 2), 0);
     packet_close(packet);
 
-    open_merging(OPTIONS_KEY_PROTO, 0);
+    open_merging(AGGREGATE_KEY_PROTO, 0);
     datagram = export(&flow);
     ck_assert_uint_eq(template_of(datagram), 256 + 16384 + 512 + 1024 + 2048 + 4096);
     ck_assert_uint_eq(datagram->records, 1); /* both directions are equal in the keys */
@@ -120,8 +120,8 @@ END_TEST
 /* What --fields adds to every record is a key, but for the times. */
 START_TEST(optional_elements_are_keys)
 {
-    config.fields = OPTIONS_FIELD_MARK | OPTIONS_FIELD_ZONE | OPTIONS_FIELD_TIMES;
-    open_merging(OPTIONS_KEY_PROTO, 0);
+    config.fields = FIELDS_MARK | FIELDS_ZONE | FIELDS_TIMES;
+    open_merging(AGGREGATE_KEY_PROTO, 0);
     packet_begin(packet, now);
     struct flow flow = udp_flow();
     packet_add(packet, &flow);
@@ -147,7 +147,7 @@ END_TEST
 /* A moved epoch leaves what is being merged where it is; its times are right by the new one. */
 START_TEST(merging_outlives_the_epoch)
 {
-    open_merging(OPTIONS_KEY_PROTO, 32);
+    open_merging(AGGREGATE_KEY_PROTO, 32);
     packet_begin(packet, now);
     struct flow flow = udp_flow();
     packet_add(packet, &flow);
@@ -165,7 +165,7 @@ END_TEST
 /* A clock that was set back after the flows ended. */
 START_TEST(last_is_never_behind_the_header)
 {
-    open_merging(OPTIONS_KEY_PROTO, 32);
+    open_merging(AGGREGATE_KEY_PROTO, 32);
     packet_begin(packet, now);
     struct flow flow = udp_flow();
     packet_add(packet, &flow);
@@ -180,7 +180,7 @@ END_TEST
 /* Else a record would last as long as the step. */
 START_TEST(a_step_of_the_clock_ends_what_is_being_merged)
 {
-    open_merging(OPTIONS_KEY_PROTO, 32);
+    open_merging(AGGREGATE_KEY_PROTO, 32);
     packet_begin(packet, now);
     struct flow flow = udp_flow();
     packet_add(packet, &flow);
@@ -207,10 +207,10 @@ START_TEST(only_possible_templates_are_announced)
     static const struct {
         uint32_t keys;
         unsigned templates;
-    } cases[] = {{OPTIONS_KEY_PROTO, 4},
-                 {OPTIONS_KEY_DPORT, 8},
-                 {OPTIONS_KEY_NAT, 8},
-                 {OPTIONS_KEY_NAT | OPTIONS_KEY_DPORT, 16}};
+    } cases[] = {{AGGREGATE_KEY_PROTO, 4},
+                 {AGGREGATE_KEY_DPORT, 8},
+                 {AGGREGATE_KEY_NAT, 8},
+                 {AGGREGATE_KEY_NAT | AGGREGATE_KEY_DPORT, 16}};
     open_merging(cases[_i].keys, 32);
     packet_templates(packet, &(struct packet_totals){0}, now, collect, &sink);
     unsigned templates, options_templates, options_records;

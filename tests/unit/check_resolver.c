@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/base/host_port.h"
 #include "ctflow9/output/resolver.h"
 
 #include <arpa/inet.h>
@@ -60,7 +61,7 @@ static void close_resolver(void)
 START_TEST(localhost_resolves)
 {
     struct sockaddr_storage expected;
-    ck_assert_int_eq(resolver_numeric("127.0.0.1", 2055, &expected), 0);
+    ck_assert_int_eq(host_port_numeric("127.0.0.1", 2055, &expected), 0);
     look_up("localhost", AF_INET);
     ck_assert_uint_ge(answer.count, 1);
     ck_assert_mem_eq(&answer.addresses[0], &expected, sizeof(expected));
@@ -99,7 +100,7 @@ START_TEST(numeric_ipv4)
     struct sockaddr_storage address;
     const struct sockaddr_in *ipv4 = (void *)&address;
     memset(&address, 0xaa, sizeof(address));
-    ck_assert_int_eq(resolver_numeric("192.0.2.33", 9995, &address), 0);
+    ck_assert_int_eq(host_port_numeric("192.0.2.33", 9995, &address), 0);
     ck_assert_int_eq(ipv4->sin_family, AF_INET);
     ck_assert_uint_eq(ntohs(ipv4->sin_port), 9995);
     ck_assert_uint_eq(ntohl(ipv4->sin_addr.s_addr), 0xc0000221);
@@ -111,16 +112,16 @@ START_TEST(numeric_ipv6)
 {
     struct sockaddr_storage address;
     const struct sockaddr_in6 *ipv6 = (void *)&address;
-    ck_assert_int_eq(resolver_numeric("2001:db8::7", 2055, &address), 0);
+    ck_assert_int_eq(host_port_numeric("2001:db8::7", 2055, &address), 0);
     ck_assert_int_eq(ipv6->sin6_family, AF_INET6);
     ck_assert_uint_eq(ntohs(ipv6->sin6_port), 2055);
     ck_assert_uint_eq(ipv6->sin6_addr.s6_addr[15], 7);
     ck_assert_uint_eq(ipv6->sin6_scope_id, 0);
-    ck_assert_int_eq(resolver_numeric("fe80::1%lo", 2055, &address), 0);
+    ck_assert_int_eq(host_port_numeric("fe80::1%lo", 2055, &address), 0);
     ck_assert_uint_eq(ipv6->sin6_scope_id, if_nametoindex("lo"));
     char by_number[32];
     snprintf(by_number, sizeof(by_number), "fe80::1%%%u", if_nametoindex("lo"));
-    ck_assert_int_eq(resolver_numeric(by_number, 2055, &address), 0);
+    ck_assert_int_eq(host_port_numeric(by_number, 2055, &address), 0);
     ck_assert_uint_eq(ipv6->sin6_scope_id, if_nametoindex("lo"));
 }
 END_TEST
@@ -128,8 +129,8 @@ END_TEST
 START_TEST(numeric_ipv4_in_ipv6)
 {
     struct sockaddr_storage address, ipv4;
-    ck_assert_int_eq(resolver_numeric("192.0.2.33", 9995, &ipv4), 0);
-    ck_assert_int_eq(resolver_numeric("::ffff:192.0.2.33", 9995, &address), 0);
+    ck_assert_int_eq(host_port_numeric("192.0.2.33", 9995, &ipv4), 0);
+    ck_assert_int_eq(host_port_numeric("::ffff:192.0.2.33", 9995, &address), 0);
     ck_assert_mem_eq(&address, &ipv4, sizeof(address));
 }
 END_TEST
@@ -140,17 +141,17 @@ START_TEST(not_numeric)
                                         "1.2.3.4%lo", "fe80::g",   "::1::", "%lo"};
     struct sockaddr_storage address;
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-        ck_assert_msg(resolver_numeric(names[i], 1, &address) == -EINVAL, "%s", names[i]);
+        ck_assert_msg(host_port_numeric(names[i], 1, &address) == -EINVAL, "%s", names[i]);
     char longest[256];
     memset(longest, '1', 255);
     longest[255] = '\0';
-    ck_assert_int_eq(resolver_numeric(longest, 1, &address), -EINVAL);
-    ck_assert_int_eq(resolver_numeric("fe80::1%nowhere0", 1, &address), -ENODEV);
-    ck_assert_int_eq(resolver_numeric("fe80::1%", 1, &address), -ENODEV);
-    ck_assert_int_eq(resolver_numeric("fe80::1%0", 1, &address), -ENODEV);
-    ck_assert_int_eq(resolver_numeric("fe80::1%1x", 1, &address), -ENODEV);
-    ck_assert_int_eq(resolver_numeric("fe80::1%2000000000", 1, &address), -ENODEV);
-    ck_assert_int_eq(resolver_numeric("fe80::1%4294967297", 1, &address), -ENODEV);
+    ck_assert_int_eq(host_port_numeric(longest, 1, &address), -EINVAL);
+    ck_assert_int_eq(host_port_numeric("fe80::1%nowhere0", 1, &address), -ENODEV);
+    ck_assert_int_eq(host_port_numeric("fe80::1%", 1, &address), -ENODEV);
+    ck_assert_int_eq(host_port_numeric("fe80::1%0", 1, &address), -ENODEV);
+    ck_assert_int_eq(host_port_numeric("fe80::1%1x", 1, &address), -ENODEV);
+    ck_assert_int_eq(host_port_numeric("fe80::1%2000000000", 1, &address), -ENODEV);
+    ck_assert_int_eq(host_port_numeric("fe80::1%4294967297", 1, &address), -ENODEV);
 }
 END_TEST
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What all ways to receive do, on real netlink sockets. What only one of them does: check_rx_bpf.c,
  * check_rx_uring.c. */
-#include "ctflow9/input/rx.h"
+#include "ctflow9/input/rx_choose.h"
 
 #include "unit/ct_lab.h"
 #include <poll.h>

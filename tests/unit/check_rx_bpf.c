@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #include "ctflow9/input/bpf_filter.h"
-#include "ctflow9/input/rx.h"
+#include "ctflow9/input/rx_choose.h"
 #include "unit/ct_lab.h"
 
 enum { GROUP = NFNLGRP_CONNTRACK_DESTROY };
@@ -405,7 +405,7 @@ START_TEST(shares_the_events)
 END_TEST
 
 static const uint32_t marks[] = {0, 1, 0x10, 0x11, 0x12345678, 0x80000000, 0xffffffff};
-static const struct mark_option wanted[] = {
+static const struct netlink_mark wanted[] = {
     {.given = true, .value = 0, .mask = UINT32_MAX},
     {.given = true, .value = 0, .mask = 0x10},
     {.given = true, .value = 0x10, .mask = 0x10},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Whether io_uring is to be had, and what receiving through it alone has to heed. The rest: check_rx.c. */
-#include "ctflow9/input/rx.h"
-#include "ctflow9/input/rx_backend.h"
+#include "ctflow9/input/rx_choose.h"
+#include "ctflow9/input/rx_compare.h"
 #include "unit/ct_lab.h"
 
 static const struct {
@@ -81,10 +81,10 @@ START_TEST(compares_what_both_cost)
     static const int rooms[] = {0, 100000, 10000, 1};
     for (unsigned i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
         octets_of_room = rooms[i];
-        ck_assert_int_gt(rx_compare(), 0);
+        ck_assert_int_gt(rx_compare(&rx_uring, &rx_recvmmsg), 0);
     }
     lab_refuse(SYS_io_uring_enter, EACCES);
-    ck_assert_int_eq(rx_compare(), -EACCES);
+    ck_assert_int_eq(rx_compare(&rx_uring, &rx_recvmmsg), -EACCES);
 }
 END_TEST
 

@@ -334,7 +334,7 @@ static unsigned read_rows(unsigned slot, uint8_t type, struct message *rows, uns
  * Some tables are read only in part, some rows twice. Of two lists of the dying one ends early and does not
  * say so, as the kernel's does when the entry that it got to leaves it.
  */
-int ct_request_dump(int fd, uint8_t type, const struct mark_option *mark,
+int ct_request_dump(int fd, uint8_t type, const struct netlink_mark *mark,
                     netlink_socket_on_message *on_message, void *context)
 {
     (void)fd;

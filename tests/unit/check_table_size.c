@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/service/table_size.h"
+#include "ctflow9/flow/table_size.h"
 
 #include <check.h>
 #include <stdlib.h>

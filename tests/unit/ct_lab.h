@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #include "ctflow9/input/netlink_socket.h"
-#include "ctflow9/input/rx.h"
+#include "ctflow9/input/rx_choose.h"
 #include "slow.h"
 
 static inline void lab_loopback_up(void)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ctflow9/config/option_error.h"
 #include "ctflow9/config/options.h"
 
 /*
@@ -19,9 +20,9 @@ enum option_type {
     OPTION_SECONDS,    /* uint32_t, milliseconds; up to three decimals */
     OPTION_SIZE,       /* uint64_t, octets; with K, M or G behind it 1024 times as many, and so on */
     OPTION_COLLECTORS, /* a list: collectors and collector_count */
-    OPTION_FIELDS,     /* a list: uint32_t, enum options_fields; several names in one text have commas */
-    OPTION_AGGREGATE,  /* a list: struct aggregate_option; aggregate_keys.h */
-    OPTION_MARK,       /* struct mark_option; VALUE or VALUE/MASK, decimal or 0x and hexadecimal digits */
+    OPTION_FIELDS,     /* a list: uint32_t, enum fields_optional; several names in one text have commas */
+    OPTION_AGGREGATE,  /* a list: struct aggregate_by; aggregate_keys.h */
+    OPTION_MARK,       /* struct netlink_mark; VALUE or VALUE/MASK, decimal or 0x and hexadecimal digits */
     OPTION_ADDRESS,    /* char[OPTIONS_TEXT_MAX + 1]; an IPv4 or IPv6 address */
     OPTION_TEXT,       /* char[OPTIONS_TEXT_MAX + 1]; anything but nothing */
     OPTION_CHOICE,     /* uint32_t, the number of one of the row's choices */
@@ -49,15 +50,6 @@ struct option_row {
     const char *help;
 };
 
-/* What was wrong and what would be right, without a newline. */
-enum { OPTION_ERROR_MAX = 6144 };
-struct option_error {
-    char text[OPTION_ERROR_MAX];
-};
-
-/* Writes the error and returns -EINVAL. */
-int option_error(struct option_error *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
 static inline bool option_is_setting(const struct option_row *row)
 {
     return row->type < OPTION_CONFIG;
@@ -81,7 +73,3 @@ json_t *option_value_json(const struct option_row *row, const struct options *op
 /* "512 to 8972 octets"; "" for a type without a range. Returns text. */
 enum { OPTION_RANGE_MAX = 96 };
 const char *option_value_range(const struct option_row *row, char text[OPTION_RANGE_MAX]);
-
-/* A collector as the configuration would say it, HOST:PORT or [IPV6]:PORT. Returns text. */
-enum { OPTION_COLLECTOR_MAX = OPTIONS_HOST_MAX + sizeof("[]:65535") };
-const char *option_value_collector(const struct collector_option *collector, char text[OPTION_COLLECTOR_MAX]);

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "ctflow9/config/options.h"
 #include "ctflow9/flow/flow_ring.h"
+#include "ctflow9/input/netlink_filter.h"
 
 /*
  * Looks at the whole conntrack table again and again, in a thread of its own: hands rows to the workers that
@@ -25,7 +25,7 @@ struct ct_dump_config {
     uint64_t interval_ns;       /* from the end of one dump to the beginning of the next */
     uint64_t active_timeout_ns; /* younger connections that began after us are not handed on */
     uint64_t began_ns;          /* boot time; when ctflow9 began to listen */
-    struct mark_option mark;
+    struct netlink_mark mark;
     unsigned workers; /* a connection belongs to worker CTA_ID modulo workers */
     struct ct_dump_worker {
         struct flow_ring *notes;     /* this thread is the producer */

@@ -8,10 +8,9 @@
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
 #include "ctflow9/base/wall_clock.h"
-#include "ctflow9/config/options.h"
 #include "ctflow9/flow/flow.h"
 #include "ctflow9/input/netlink_socket.h"
-#include "ctflow9/input/rx.h"
+#include "ctflow9/input/rx_choose.h"
 
 /*
  * The stream of finished connections: the socket that hears ctnetlink's DESTROY events, its receiver, the

@@ -18,5 +18,5 @@ int ct_request_entry(int fd, uint8_t type, const struct flow *flow, netlink_sock
  * Dumps entries: type is IPCTNL_MSG_CT_GET (the conntrack table) or IPCTNL_MSG_CT_GET_DYING (those whose
  * DESTROY is not delivered yet). mark may be NULL: all. 0 or -errno.
  */
-int ct_request_dump(int fd, uint8_t type, const struct mark_option *mark,
+int ct_request_dump(int fd, uint8_t type, const struct netlink_mark *mark,
                     netlink_socket_on_message *on_message, void *context);

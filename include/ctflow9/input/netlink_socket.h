@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ctflow9/config/options.h"
+#include "ctflow9/input/netlink_filter.h"
 
 /*
  * NETLINK_NETFILTER sockets: opening them and setting what the kernel offers. A file descriptor is all the
@@ -56,17 +56,6 @@ int netlink_socket_set_reliable(int fd, bool reliable);
  * filter holds back is not counted. 0 or -errno.
  */
 int netlink_socket_drops(int fd, uint32_t *drops);
-
-/* A worker's part of all events: those of connections with CTA_ID modulo count == index. */
-struct netlink_share {
-    unsigned index, count; /* a count of 0 or 1 means all of them */
-};
-
-/* What is heard. All 0 = everything. */
-struct netlink_filter {
-    struct mark_option mark; /* connections with (mark & mask) == value; one without CTA_MARK has mark 0 */
-    struct netlink_share share;
-};
 
 /* Lets pass only what is to be heard (classic BPF). Before joining a group. 0 or -errno. */
 int netlink_socket_filter(int fd, const struct netlink_filter *filter);

@@ -32,28 +32,6 @@ struct rx_message {
     bool from_program; /* not the kernel sent it, see rx_tells_programs() */
 };
 
-/*
- * kind: RX_AUTO is recvmmsg here. fd stays the caller's, is in no group yet, has its receive buffer, and
- * should have NETLINK_NO_ENOBUFS set: otherwise an overrun is reported as -ENOBUFS, by io_uring not always;
- * netlink_socket_drops() tells it for certain. Only what the filter asks for is received. The ring of RX_BPF
- * is as large as the receive buffer, up to 4 MiB; where memory is limited it may become smaller, which is
- * logged. All memory is taken here. 0 or -errno.
- */
-int rx_open(struct rx **rx, int fd, enum rx_kind kind, const struct netlink_filter *filter);
-
-/* What --rx asks for, and what it has come to. One for all workers; they open one after the other. */
-struct rx_choice {
-    enum rx_kind asked;
-    enum rx_kind kind; /* tried next; RX_AUTO = nothing was tried yet */
-};
-
-/*
- * Opens what is to be had. RX_AUTO is RX_BPF; if that cannot be opened RX_URING, unless it takes over 5 %
- * more CPU time than recvmmsg on this machine; if not that either, RX_RECVMMSG. One line for each that is not
- * to be had says why; later workers do not try it again, and earlier ones keep what they have. What was asked
- * for by name is refused when it is not to be had. 0, or -errno with the reason logged.
- */
-int rx_open_choice(struct rx **rx, int fd, struct rx_choice *choice, const struct netlink_filter *filter);
 void rx_close(struct rx *rx); /* NULL is fine */
 
 /*
@@ -75,3 +53,33 @@ bool rx_tells_programs(const struct rx *rx);
 
 /* What becomes readable when something waits, and is so until it was taken, except for what a limit left. */
 void rx_wants(const struct rx *rx, struct poll_set *set);
+
+/* Behind all this. */
+
+/* A way to receive. Each function does what is said of its namesake; filter may be NULL:
+ * everything that the socket's own filter lets pass. */
+struct rx_backend {
+    /* 0 when what it takes is to be had, or -errno; NULL = opening tells. */
+    int (*probe)(void);
+    /* Why it could not be opened, for people. */
+    const char *(*reason)(int error);
+    int (*open)(struct rx **rx, int fd, const struct netlink_filter *filter);
+    void (*close)(struct rx *rx);
+    int (*receive)(struct rx *rx, unsigned limit, const struct rx_message **messages);
+};
+
+/* The first member of what a backend opens. */
+struct rx {
+    const struct rx_backend *backend;
+    int fd;          /* the socket */
+    int ring_fd;     /* what else becomes readable when something is there; -1 = nothing */
+    bool is_pending; /* see rx_is_pending() */
+    bool tells_programs;
+};
+
+extern const struct rx_backend rx_bpf; /* always attaches a filter: that is what fills its ring */
+extern const struct rx_backend rx_recvmmsg;
+extern const struct rx_backend rx_uring; /* not there when built without io_uring: CTFLOW9_URING is 0 */
+
+/* A reason that any backend may have. */
+const char *rx_lack(int error);

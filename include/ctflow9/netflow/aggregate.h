@@ -6,7 +6,6 @@
 
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
-#include "ctflow9/config/options.h"
 #include "ctflow9/netflow/record.h"
 
 /*
@@ -19,8 +18,24 @@
  */
 struct aggregate;
 
+enum aggregate_key {
+    AGGREGATE_KEY_SPORT = 1 << 0,
+    AGGREGATE_KEY_DPORT = 1 << 1, /* for ICMP, type and code */
+    AGGREGATE_KEY_PROTO = 1 << 2,
+    AGGREGATE_KEY_MARK = 1 << 3,
+    AGGREGATE_KEY_ZONE = 1 << 4,
+    AGGREGATE_KEY_NAT = 1 << 5 /* what each chosen end was translated to */
+};
+
+/* What makes records one aggregate; all 0 = they are not merged. */
+struct aggregate_by {
+    uint32_t keys;                              /* enum aggregate_key */
+    uint8_t source_ipv4_bits, source_ipv6_bits; /* leading bits that count: 0 to 32 and 0 to 128 */
+    uint8_t destination_ipv4_bits, destination_ipv6_bits;
+};
+
 struct aggregate_config {
-    struct aggregate_option by;
+    struct aggregate_by by;
     uint32_t interval_s;
     uint32_t capacity; /* aggregates at the same time */
     struct stats *stats;
@@ -34,14 +49,14 @@ struct aggregate_config {
  */
 typedef void aggregate_sink(void *context, unsigned shape, struct record *record);
 
-static inline bool aggregate_is_wanted(const struct aggregate_option *by)
+static inline bool aggregate_is_wanted(const struct aggregate_by *by)
 {
     return by->keys != 0 || by->source_ipv4_bits != 0 || by->source_ipv6_bits != 0 ||
            by->destination_ipv4_bits != 0 || by->destination_ipv6_bits != 0;
 }
 
 /* The shape that records of a shape of flows are sent in when they are merged. Pure. */
-unsigned aggregate_shape(const struct aggregate_option *by, unsigned shape);
+unsigned aggregate_shape(const struct aggregate_by *by, unsigned shape);
 
 /* 0 or -errno. */
 int aggregate_open(struct aggregate **aggregate, const struct aggregate_config *config, aggregate_sink *sink,

@@ -48,6 +48,9 @@ static inline unsigned shape_at(unsigned index)
     return (index & (SHAPE_IPV6 | SHAPE_NAT | SHAPE_ICMP)) | (index << 2 & SHAPE_NO_COUNTERS);
 }
 
+/* What can be added to every record, by name. */
+enum fields_optional { FIELDS_MARK = 1 << 0, FIELDS_ZONE = 1 << 1, FIELDS_TIMES = 1 << 2 };
+
 struct field {
     uint16_t element;
     uint16_t octets;

@@ -7,8 +7,9 @@
 #include "ctflow9/base/instant.h"
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
-#include "ctflow9/config/options.h"
 #include "ctflow9/flow/flow.h"
+#include "ctflow9/netflow/aggregate.h"
+#include "ctflow9/netflow/fields.h"
 
 /*
  * Flows into NetFlow v9 datagrams (RFC 3954), as they are or merged (aggregate.h). One datagram is open per
@@ -24,8 +25,8 @@ struct packet_config {
     uint32_t source_id;
     uint32_t max_datagram; /* UDP payload octets, PACKET_OCTETS_MIN..PACKET_OCTETS_MAX */
     uint64_t max_delay_ns;
-    uint32_t fields; /* enum options_fields; mark and zone are keys as well when flows are merged */
-    struct aggregate_option aggregate;
+    uint32_t fields; /* enum fields_optional; mark and zone are keys as well when flows are merged */
+    struct aggregate_by aggregate;
     uint32_t aggregate_interval_s;
     uint32_t aggregate_capacity;
     uint16_t active_timeout_s; /* told to collectors in options data 273; 0 = none */

@@ -5,10 +5,10 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "ctflow9/base/host_port.h"
 #include "ctflow9/base/instant.h"
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
-#include "ctflow9/config/options.h"
 #include "ctflow9/netflow/packet.h"
 #include "ctflow9/output/datagram_batch.h"
 #include "ctflow9/output/datagram_ring.h"
@@ -16,14 +16,22 @@
 
 /*
  * One collector: its place in the ring of datagrams that all collectors share, and everything that is its
- * own: socket, sequence numbers, template clock, pace, troubles and counters. udp.h says how it behaves. One
- * thread owns it.
+ * own: socket, sequence numbers, template clock, pace, troubles and counters. collectors.h says how it
+ * behaves. One thread owns it.
  */
 struct collector;
 
-/* What all collectors of one struct udp have in common; owned by that. */
+struct collector_config {
+    char source_address[HOST_PORT_HOST_MAX + 1]; /* an address, "" = the kernel chooses */
+    uint32_t max_rate;                           /* data records a second; 0 = as fast as they come */
+    uint32_t queue;                              /* data records that may wait */
+    uint32_t template_refresh_s;                 /* both at least 1 */
+    uint32_t template_datagrams;
+};
+
+/* What all collectors of one struct collectors have in common; owned by that. */
 struct collector_common {
-    const struct options *options;
+    struct collector_config config;
     struct packet *packet; /* for templates */
     struct datagram_ring *ring;
     struct datagram_batch *batch;
@@ -32,8 +40,8 @@ struct collector_common {
     uint64_t now_ns;   /* monotonic, of the present turn */
 };
 
-/* option and common outlive the collector; no socket is opened yet. 0 or -ENOMEM. */
-int collector_open(struct collector **collector, const struct collector_option *option,
+/* common outlives the collector; no socket is opened yet. 0 or -ENOMEM. */
+int collector_open(struct collector **collector, const struct host_port *peer,
                    const struct collector_common *common);
 void collector_close(struct collector *collector); /* NULL is fine */
 
@@ -47,7 +55,7 @@ void collector_move(struct collector *collector, uint64_t position);
 
 /* Drops its oldest datagram, counted; there is one. */
 void collector_drop(struct collector *collector);
-/* Drops its oldest datagrams until no more than options->queue data records wait, or one datagram. */
+/* Drops its oldest datagrams until no more than config.queue data records wait, or one datagram. */
 void collector_trim(struct collector *collector);
 
 /* Datagrams wait, and nothing is known to keep the collector from taking them. */

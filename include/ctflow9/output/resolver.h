@@ -37,9 +37,3 @@ void resolver_look_up(struct resolver *resolver, const char *host, uint16_t port
 /* Takes answers and minds time-outs; costs nothing while no look-up is under way. */
 void resolver_run(struct resolver *resolver);
 void resolver_wants(const struct resolver *resolver, struct poll_set *set);
-
-/*
- * A numeric address (link-local with %zone) into *address, with zeros where it has no value. 0, -ENODEV when
- * there is no interface of the zone's name or number now, or -EINVAL when it is no numeric address.
- */
-int resolver_numeric(const char *host, uint16_t port, struct sockaddr_storage *address);

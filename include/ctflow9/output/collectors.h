@@ -8,14 +8,14 @@
 #include "ctflow9/base/instant.h"
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
-#include "ctflow9/config/options.h"
 #include "ctflow9/netflow/packet.h"
+#include "ctflow9/output/collector.h"
 
 /*
  * All collectors. Datagrams are put once into one bounded ring that all share; each collector has its own
  * place in it, its own bound socket (one source port for life), sequence numbers, template clock, pace and
  * recovery. One that is slow, closed, unresolved or gone loses its own oldest records and holds up nobody.
- * Sockets never block. Nothing is allocated after udp_open() but for look-ups. One thread owns it.
+ * Sockets never block. Nothing is allocated after collectors_open() but for look-ups. One thread owns it.
  *
  *  - A collector that is more than `queue` data records behind after its turn loses its oldest datagrams
  *    (never the newest), counted for it alone. Its sequence numbers count the lost ones too: the gap that the
@@ -42,37 +42,41 @@
  *    are never looked up.
  *  - Troubles are logged when they begin and when they end, for each collector and kind.
  */
-struct udp;
+struct collectors;
 
-struct udp_config {
-    const struct options
-        *options; /* collectors, source_address, max_datagram, max_rate, queue, template_* ; outlives udp */
-    struct packet *packet; /* for templates; outlives udp */
+struct collectors_config {
+    const struct host_port *peers; /* the collectors' addresses or names; copied */
+    size_t count;
+    struct collector_config each;
+    uint32_t max_datagram; /* octets of UDP payload */
+    struct packet *packet; /* for templates; outlives the collectors */
 };
 
 /*
  * Takes all memory. Returns 0, or -errno with the reason logged: memory is short. Sockets are opened and
- * names looked up by udp_run(), which never gives up.
+ * names looked up by collectors_run(), which never gives up.
  */
-int udp_open(struct udp **udp, const struct udp_config *config, struct instant now);
-void udp_close(struct udp *udp); /* NULL is fine; what still waits is thrown away */
+int collectors_open(struct collectors **collectors, const struct collectors_config *config,
+                    struct instant now);
+void collectors_close(struct collectors *collectors); /* NULL is fine; what still waits is thrown away */
 
-/* A packet_sink; context is the struct udp. Puts one datagram behind the others; sends nothing yet. */
-void udp_queue(void *udp, const uint8_t *datagram, size_t octets, unsigned records);
+/* A packet_sink; context is the struct collectors. Puts one datagram behind the others; sends nothing yet. */
+void collectors_queue(void *collectors, const uint8_t *datagram, size_t octets, unsigned records);
 
 /*
  * Sends whatever may leave now; templates when they are due; works on names and sockets. To be called after
  * every drain and wait, and once in at most 16,384 data records.
  */
-void udp_run(struct udp *udp, struct instant now);
-void udp_wants(const struct udp *udp, struct poll_set *set);
+void collectors_run(struct collectors *collectors, struct instant now);
+void collectors_wants(const struct collectors *collectors, struct poll_set *set);
 
 /* Some collector still has datagrams to come and could take them: worth a little waiting at the end. */
-bool udp_pending(const struct udp *udp);
+bool collectors_pending(const struct collectors *collectors);
 
 /* Counts what still waits as dropped (at the end). */
-void udp_abandon(struct udp *udp);
+void collectors_abandon(struct collectors *collectors);
 
-size_t udp_collector_count(const struct udp *udp);
-const char *udp_collector_name(const struct udp *udp, size_t index); /* HOST:PORT as given, [v6]:PORT */
-const struct collector_stats *udp_collector_stats(const struct udp *udp, size_t index);
+size_t collectors_count(const struct collectors *collectors);
+const char *collectors_name(const struct collectors *collectors,
+                            size_t index); /* HOST:PORT as given, [v6]:PORT */
+const struct collector_stats *collectors_stats(const struct collectors *collectors, size_t index);

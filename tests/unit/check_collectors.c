@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/output/udp.h"
+#include "ctflow9/output/collectors.h"
 
 #include <stdlib.h>
 
-#include "udp_rig.h"
+#include "collectors_rig.h"
 
 static int receiver;
 
@@ -213,8 +213,8 @@ START_TEST(a_collector_that_is_gone_stops_no_other)
     ck_assert_uint_eq(rig_collector(0)->records, 0);
     ck_assert_uint_eq(rig_collector(0)->records_dropped, 50000 - 1000);
     ck_assert_uint_eq(rig_collector(1)->records_dropped, 0);
-    ck_assert(!udp_pending(rig_udp));
-    udp_abandon(rig_udp);
+    ck_assert(!collectors_pending(rig_udp));
+    collectors_abandon(rig_udp);
     ck_assert_uint_eq(rig_collector(0)->records_dropped, 50000);
     ck_assert_uint_eq(rig_collector(0)->datagrams_dropped, 5000);
 }
@@ -245,7 +245,7 @@ START_TEST(records_are_paced_smoothly)
     }
     ck_assert_uint_ge(total, RATE - RECORDS);
     ck_assert_uint_le(total, RATE + RATE * WINDOW_MS / 1000 + RECORDS);
-    ck_assert(udp_pending(rig_udp));
+    ck_assert(collectors_pending(rig_udp));
 }
 END_TEST
 
@@ -418,11 +418,11 @@ START_TEST(collectors_are_named_as_they_are_given)
     rig_add_collector("fe80::1%lo", 1);
     rig_add_collector("collector.example", 65535);
     rig_open();
-    ck_assert_uint_eq(udp_collector_count(rig_udp), 4);
-    ck_assert_str_eq(udp_collector_name(rig_udp, 0), "192.0.2.1:2055");
-    ck_assert_str_eq(udp_collector_name(rig_udp, 1), "[2001:db8::1]:9995");
-    ck_assert_str_eq(udp_collector_name(rig_udp, 2), "[fe80::1%lo]:1");
-    ck_assert_str_eq(udp_collector_name(rig_udp, 3), "collector.example:65535");
+    ck_assert_uint_eq(collectors_count(rig_udp), 4);
+    ck_assert_str_eq(collectors_name(rig_udp, 0), "192.0.2.1:2055");
+    ck_assert_str_eq(collectors_name(rig_udp, 1), "[2001:db8::1]:9995");
+    ck_assert_str_eq(collectors_name(rig_udp, 2), "[fe80::1%lo]:1");
+    ck_assert_str_eq(collectors_name(rig_udp, 3), "collector.example:65535");
 }
 END_TEST
 

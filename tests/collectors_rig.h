@@ -15,13 +15,15 @@
 
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/wire.h"
+#include "ctflow9/config/options.h"
+#include "ctflow9/output/collectors.h"
 #include "ctflow9/output/resolver.h"
-#include "ctflow9/output/udp.h"
 #include "slow.h"
 
 /*
- * What the tests of sending share: a struct udp under an injected clock, numbered data datagrams, and sockets
- * that receive as collectors do. Each test runs in a process of its own, so one of everything is enough.
+ * What the tests of sending share: a struct collectors under an injected clock, numbered data datagrams, and
+ * sockets that receive as collectors do. Each test runs in a process of its own, so one of everything is
+ * enough.
  */
 
 enum {
@@ -34,7 +36,7 @@ enum {
 static struct options rig_options;
 static struct stats rig_stats;
 static struct packet *rig_packet;
-static struct udp *rig_udp;
+static struct collectors *rig_udp;
 static struct instant rig_now;
 static unsigned rig_next_number;
 
@@ -57,7 +59,7 @@ static inline void rig_setup(void)
 
 static inline void rig_add_collector(const char *host, uint16_t port)
 {
-    struct collector_option *collector = &rig_options.collectors[rig_options.collector_count++];
+    struct host_port *collector = &rig_options.collectors[rig_options.collector_count++];
     snprintf(collector->host, sizeof(collector->host), "%s", host);
     collector->port = port;
 }
@@ -67,8 +69,17 @@ static inline int rig_try_open(void)
     const struct packet_config packet_config = {
         .max_datagram = rig_options.max_datagram, .max_delay_ns = NS_PER_S, .stats = &rig_stats};
     ck_assert_int_eq(packet_open(&rig_packet, &packet_config, rig_now, rig_no_sink, NULL), 0);
-    const struct udp_config config = {.options = &rig_options, .packet = rig_packet};
-    return udp_open(&rig_udp, &config, rig_now);
+    struct collectors_config config = {.peers = rig_options.collectors,
+                                       .count = rig_options.collector_count,
+                                       .each = {.max_rate = rig_options.max_rate,
+                                                .queue = rig_options.queue,
+                                                .template_refresh_s = rig_options.template_refresh_s,
+                                                .template_datagrams = rig_options.template_datagrams},
+                                       .max_datagram = rig_options.max_datagram,
+                                       .packet = rig_packet};
+    snprintf(config.each.source_address, sizeof(config.each.source_address), "%s",
+             rig_options.source_address);
+    return collectors_open(&rig_udp, &config, rig_now);
 }
 
 static inline void rig_open(void)
@@ -78,13 +89,13 @@ static inline void rig_open(void)
 
 static inline void rig_teardown(void)
 {
-    udp_close(rig_udp);
+    collectors_close(rig_udp);
     packet_close(rig_packet);
 }
 
 static inline void rig_run(void)
 {
-    udp_run(rig_udp, rig_now);
+    collectors_run(rig_udp, rig_now);
 }
 
 static inline void rig_run_after(uint64_t ns)
@@ -98,7 +109,7 @@ static inline uint64_t rig_deadline_ns(void)
 {
     struct poll_set set;
     poll_set_clear(&set);
-    udp_wants(rig_udp, &set);
+    collectors_wants(rig_udp, &set);
     return set.deadline_ns;
 }
 
@@ -113,7 +124,7 @@ static inline unsigned rig_queue_sized(size_t octets, unsigned records)
     memcpy(data, head, sizeof(head));
     memcpy(data + PACKET_HEADER_OCTETS, flowset, sizeof(flowset));
     memcpy(data + RIG_NUMBER_OFFSET, &number, sizeof(number));
-    udp_queue(rig_udp, data, octets, records);
+    collectors_queue(rig_udp, data, octets, records);
     return rig_next_number++;
 }
 
@@ -124,14 +135,14 @@ static inline unsigned rig_queue(unsigned records)
 
 static inline const struct collector_stats *rig_collector(size_t index)
 {
-    return udp_collector_stats(rig_udp, index);
+    return collectors_stats(rig_udp, index);
 }
 
 /* A receiving socket on host; port 0 takes any. */
 static inline int rig_receiver(const char *host, uint16_t port)
 {
     struct sockaddr_storage address;
-    ck_assert_int_eq(resolver_numeric(host, port, &address), 0);
+    ck_assert_int_eq(host_port_numeric(host, port, &address), 0);
     int fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     ck_assert_int_ge(fd, 0);
     /* Forced where net.core.rmem_max is small; in a user namespace that is refused. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "ctflow9/config/options.h"
+#include "ctflow9/config/command_line.h"
+#include "ctflow9/config/option_table.h"
 
 #include <check.h>
 #include <jansson.h>
@@ -48,7 +49,7 @@ static void teardown(void)
 }
 
 /* Parses the words of a command line; out and err hold what was written. */
-static enum options_outcome parse(const char *words)
+static enum command_line_outcome parse(const char *words)
 {
     char line[512] = "ctflow9 ";
     char *argv[ARGUMENTS_MAX + 1];
@@ -64,7 +65,8 @@ static enum options_outcome parse(const char *words)
     FILE *out_stream = open_memstream(&out, &out_octets);
     FILE *err_stream = open_memstream(&err, &err_octets);
     memset(&options, 0xa5, sizeof(options));
-    enum options_outcome outcome = options_parse_with(&options, argc, argv, path, out_stream, err_stream);
+    enum command_line_outcome outcome =
+        command_line_parse_with(&options, argc, argv, path, out_stream, err_stream);
     fclose(out_stream);
     fclose(err_stream);
     return outcome;
@@ -72,7 +74,7 @@ static enum options_outcome parse(const char *words)
 
 static void check_runs(const char *words)
 {
-    ck_assert_msg(parse(words) == OPTIONS_RUN, "%s: %s", words, err);
+    ck_assert_msg(parse(words) == COMMAND_LINE_RUN, "%s: %s", words, err);
     ck_assert_str_eq(out, "");
     ck_assert_str_eq(err, "");
 }
@@ -80,7 +82,7 @@ static void check_runs(const char *words)
 /* Refused with exactly that line. */
 static void check_refused(const char *words, const char *line)
 {
-    ck_assert_msg(parse(words) == OPTIONS_REFUSED, "%s was taken", words);
+    ck_assert_msg(parse(words) == COMMAND_LINE_REFUSED, "%s was taken", words);
     ck_assert_str_eq(out, "");
     ck_assert_str_eq(err, line);
 }
@@ -134,13 +136,13 @@ START_TEST(check_tells_of_interfaces_that_are_not_there)
 {
     ck_assert_int_eq(
         parse("--check -c fe80::1%lo -c [fe80::1%nowhere0]:9 -c fe80::1%1 -c fe80::1%4000000000"),
-        OPTIONS_DONE);
+        COMMAND_LINE_DONE);
     ck_assert_str_eq(err,
                      "ctflow9: warning: --collector [fe80::1%nowhere0]:9: there is no interface nowhere0 "
                      "here now\n"
                      "ctflow9: warning: --collector [fe80::1%4000000000]:2055: there is no interface "
                      "4000000000 here now\n");
-    ck_assert_int_eq(parse("--check --source-address fe80::1%nowhere0"), OPTIONS_DONE);
+    ck_assert_int_eq(parse("--check --source-address fe80::1%nowhere0"), COMMAND_LINE_DONE);
     ck_assert_str_eq(
         err,
         "ctflow9: warning: --source-address fe80::1%nowhere0: there is no interface nowhere0 here now\n");
@@ -172,11 +174,11 @@ START_TEST(every_flag)
     check_runs("--rx recvmmsg");
     ck_assert_uint_eq(options.rx, RX_RECVMMSG);
     check_runs("--aggregate dst6/64,proto --aggregate sport --aggregate-interval 300");
-    ck_assert_uint_eq(options.aggregate.keys, OPTIONS_KEY_PROTO | OPTIONS_KEY_SPORT);
+    ck_assert_uint_eq(options.aggregate.keys, AGGREGATE_KEY_PROTO | AGGREGATE_KEY_SPORT);
     ck_assert_uint_eq(options.aggregate.destination_ipv6_bits, 64);
     ck_assert_uint_eq(options.aggregate_interval_s, 300);
     check_runs("--fields mark,times --fields zone");
-    ck_assert_uint_eq(options.fields, OPTIONS_FIELD_MARK | OPTIONS_FIELD_ZONE | OPTIONS_FIELD_TIMES);
+    ck_assert_uint_eq(options.fields, FIELDS_MARK | FIELDS_ZONE | FIELDS_TIMES);
 }
 END_TEST
 
@@ -223,16 +225,16 @@ END_TEST
 
 START_TEST(the_nearest_name)
 {
-    ck_assert_str_eq(options_nearest("colector")->name, "collector");
-    ck_assert_str_eq(options_nearest("collectors")->name, "collector");
-    ck_assert_str_eq(options_nearest("max_datagram")->name, "max-datagram");
-    ck_assert_str_eq(options_nearest("maxDelay")->name, "max-delay");
-    ck_assert_str_eq(options_nearest("check")->name, "check");
-    ck_assert_ptr_null(options_nearest(""));
-    ck_assert_ptr_null(options_nearest("xyz"));
-    ck_assert_ptr_null(options_nearest("a-name-that-is-longer-than-any-of-ours"));
-    ck_assert_ptr_null(options_nearest("something-else-altogether"));
-    ck_assert_ptr_null(options_find("colector"));
+    ck_assert_str_eq(option_table_nearest("colector")->name, "collector");
+    ck_assert_str_eq(option_table_nearest("collectors")->name, "collector");
+    ck_assert_str_eq(option_table_nearest("max_datagram")->name, "max-datagram");
+    ck_assert_str_eq(option_table_nearest("maxDelay")->name, "max-delay");
+    ck_assert_str_eq(option_table_nearest("check")->name, "check");
+    ck_assert_ptr_null(option_table_nearest(""));
+    ck_assert_ptr_null(option_table_nearest("xyz"));
+    ck_assert_ptr_null(option_table_nearest("a-name-that-is-longer-than-any-of-ours"));
+    ck_assert_ptr_null(option_table_nearest("something-else-altogether"));
+    ck_assert_ptr_null(option_table_find("colector"));
 }
 END_TEST
 
@@ -246,7 +248,7 @@ START_TEST(the_file_is_read_when_it_is_there)
     ck_assert(options.verbose);
 
     write_file("{ \"queue\": 0 }");
-    ck_assert_int_eq(parse(""), OPTIONS_REFUSED);
+    ck_assert_int_eq(parse(""), COMMAND_LINE_REFUSED);
     ck_assert_str_eq(out, "");
     ck_assert_ptr_nonnull(strstr(err, ":1: queue: '0' is out of range: give 1 to 16777216 records\n"));
 }
@@ -260,7 +262,7 @@ START_TEST(another_file_replaces_it)
                   "ctflow9: /nonexistent/ctflow9.json: No such file or directory\n");
     check_refused("-f /", "ctflow9: /: this is a directory: give a file\n");
     snprintf(words, sizeof(words), "-f %s", path);
-    ck_assert_int_eq(parse(words), OPTIONS_REFUSED);
+    ck_assert_int_eq(parse(words), COMMAND_LINE_REFUSED);
     write_file("{}");
     check_runs(words);
 }
@@ -277,7 +279,7 @@ START_TEST(flags_win_over_the_file)
     ck_assert(!options.print && options.json);
     ck_assert_uint_eq(options.collector_count, 1);
     ck_assert_str_eq(options.collectors[0].host, "c");
-    ck_assert_uint_eq(options.fields, OPTIONS_FIELD_TIMES);
+    ck_assert_uint_eq(options.fields, FIELDS_TIMES);
     ck_assert_uint_eq(options.aggregate.keys, 0);
     ck_assert_uint_eq(options.aggregate.source_ipv4_bits, 0);
     ck_assert_uint_eq(options.aggregate.destination_ipv4_bits, 32);
@@ -290,7 +292,7 @@ END_TEST
 START_TEST(one_line_whatever_is_in_it)
 {
     write_file("{ \"collector\": \"two\\nlines\\u001b[1m\" }");
-    ck_assert_int_eq(parse(""), OPTIONS_REFUSED);
+    ck_assert_int_eq(parse(""), COMMAND_LINE_REFUSED);
     ck_assert_ptr_eq(strchr(err, '\n'), err + strlen(err) - 1);
     ck_assert_ptr_null(strchr(err, '\x1b'));
 }
@@ -299,11 +301,11 @@ END_TEST
 START_TEST(version)
 {
     write_file("a broken file is no reason not to tell");
-    ck_assert_int_eq(parse("-V --nonsense"), OPTIONS_DONE);
+    ck_assert_int_eq(parse("-V --nonsense"), COMMAND_LINE_DONE);
     ck_assert_int_eq(strncmp(out, "ctflow9 ", 8), 0);
     ck_assert_ptr_eq(strchr(out, '\n'), out + strlen(out) - 1);
     ck_assert_str_eq(err, "");
-    ck_assert_int_eq(parse("--nonsense -V"), OPTIONS_REFUSED);
+    ck_assert_int_eq(parse("--nonsense -V"), COMMAND_LINE_REFUSED);
 }
 END_TEST
 
@@ -313,11 +315,11 @@ START_TEST(help_fits_the_screen_and_names_every_setting)
     const char *name;
 
     write_file("a broken file is no reason not to help");
-    ck_assert_int_eq(parse("-p -h nonsense"), OPTIONS_DONE);
+    ck_assert_int_eq(parse("-p -h nonsense"), COMMAND_LINE_DONE);
     ck_assert_str_eq(err, "");
     char *help = strdup(out);
     remove_file();
-    ck_assert_int_eq(parse("--check"), OPTIONS_DONE);
+    ck_assert_int_eq(parse("--check"), COMMAND_LINE_DONE);
     settings = json_loads(out, 0, NULL);
     ck_assert_uint_gt(json_object_size(settings), 10);
     json_object_foreach(settings, name, value)
@@ -352,12 +354,12 @@ START_TEST(what_check_prints_is_a_configuration_that_says_the_same)
         "--check --aggregate src6/127",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-        ck_assert_int_eq(parse(lines[i]), OPTIONS_DONE);
+        ck_assert_int_eq(parse(lines[i]), COMMAND_LINE_DONE);
         ck_assert_str_eq(err, "");
         struct options flags = options;
         char *printed = strdup(out);
         write_file(printed);
-        ck_assert_msg(parse("--check") == OPTIONS_DONE, "%s", err);
+        ck_assert_msg(parse("--check") == COMMAND_LINE_DONE, "%s", err);
         ck_assert_str_eq(out, printed);
         ck_assert_mem_eq(&options, &flags, sizeof(options));
         free(printed);
@@ -369,12 +371,12 @@ END_TEST
 START_TEST(check_finds_faults)
 {
     write_file("{ \"print\": 1 }");
-    ck_assert_int_eq(parse("--check"), OPTIONS_REFUSED);
+    ck_assert_int_eq(parse("--check"), COMMAND_LINE_REFUSED);
     ck_assert_str_eq(out, "");
     FILE *full = fopen("/dev/full", "w");
     ck_assert_ptr_nonnull(full);
-    options_default(&options);
-    ck_assert_int_ne(options_print_json(&options, full), 0);
+    option_table_default(&options);
+    ck_assert_int_ne(option_table_print_json(&options, full), 0);
     fclose(full);
 }
 END_TEST
