@@ -45,7 +45,8 @@ static int explain(int error, const char *what)
 }
 
 /* Reads one network namespace. What workers_run() returns, or -errno. */
-static int run(const struct options *options, struct exporter **exporter, struct stats *totals, int signals)
+static int run(const struct options *options, struct exporter **exporter, struct stats *totals,
+               struct signals *signals)
 {
     struct workers *workers = NULL;
     int outcome =
@@ -66,6 +67,7 @@ int main(int argc, char **argv)
 {
     static struct options options;
     static struct stats totals;
+    static struct signals signals;
     struct exporter *exporter = NULL;
 
     descriptors_take_standard();
@@ -80,17 +82,16 @@ int main(int argc, char **argv)
     }
     log_init(options.verbose);
 
-    int signals = signals_open();
-    int outcome = signals < 0 ? explain(signals, "handle signals") : WORKERS_MOVED;
+    int outcome = signals_open(&signals);
+    outcome = outcome < 0 ? explain(outcome, "handle signals") : WORKERS_MOVED;
     while (outcome == WORKERS_MOVED)
-        outcome = run(&options, &exporter, &totals, signals);
+        outcome = run(&options, &exporter, &totals, &signals);
     if (exporter) {
         exporter_finish(exporter);
         stats_log(&totals);
         exporter_log_stats(exporter);
     }
     exporter_close(exporter);
-    if (signals >= 0)
-        close(signals);
+    signals_close(&signals);
     return outcome ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+
+#include "ctflow9/base/instant.h"
+
+#define IMPATIENCE_NS NS_PER_S
 
 /* A signal that is blocked comes even if it is ignored. */
 static bool is_ignored(int number)
@@ -15,8 +18,9 @@ static bool is_ignored(int number)
     return sigaction(number, NULL, &present) == 0 && present.sa_handler == SIG_IGN;
 }
 
-int signals_open(void)
+int signals_open(struct signals *signals)
 {
+    *signals = (struct signals){.fd = -1};
     sigset_t handled;
     sigemptyset(&handled);
     sigaddset(&handled, SIGTERM);
@@ -28,15 +32,33 @@ int signals_open(void)
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
         sigprocmask(SIG_BLOCK, &handled, NULL) < 0)
         return -errno;
-    int fd = signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC);
-    return fd < 0 ? -errno : fd;
+    signals->fd = signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC);
+    return signals->fd < 0 ? -errno : 0;
 }
 
-unsigned signals_take(int fd)
+void signals_close(struct signals *signals)
+{
+    if (signals->fd >= 0)
+        close(signals->fd);
+}
+
+static void note_end(struct signals *signals, uint64_t now_ns)
+{
+    if (signals->end_ns == 0)
+        signals->end_ns = now_ns;
+    else if (now_ns - signals->end_ns >= IMPATIENCE_NS)
+        signals->hurried = true;
+}
+
+bool signals_take(struct signals *signals, uint64_t now_ns)
 {
     struct signalfd_siginfo info;
-    unsigned wishes = 0;
-    while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-        wishes |= info.ssi_signo == SIGUSR1 ? SIGNALS_TOTALS : SIGNALS_END;
-    return wishes;
+    bool totals = false;
+    while (read(signals->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGUSR1)
+            totals = true;
+        else
+            note_end(signals, now_ns);
+    }
+    return totals;
 }

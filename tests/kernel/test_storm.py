@@ -104,7 +104,10 @@ class Storm(unittest.TestCase):
             totals = exporter.finish()
             self.assertGreater(totals["left_behind"], 0)
             self.assertLess(totals["flows"], count)
-            self.assertAlmostEqual(totals["flows"] + totals["left_behind"], count, delta=count // 10)
+            told = totals["flows"] + totals["left_behind"]
+            self.assertLess(told, count * 1.1)
+            if "at least" not in exporter.log():  # the kernel's list was read to its end
+                self.assertGreater(told, count * 0.9)
             self.assertRegex(exporter.log(), rf"warning: the end came .* {totals['left_behind']} ended")
 
     def test_one_wish_to_end(self):
@@ -112,7 +115,7 @@ class Storm(unittest.TestCase):
         with Lab() as lab:
             lab.router.sysctl({"net.netfilter.nf_conntrack_udp_timeout": 600})
             exporter = Ctflow9(lab)
-            count = many(COUNT)
+            count = many(20000)
             lab.make_flows(count)
             for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTERM:
                 exporter.send(number)

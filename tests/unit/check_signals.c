@@ -5,30 +5,67 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-START_TEST(tells_what_was_asked_for)
+#include "ctflow9/base/instant.h"
+
+static const uint64_t start_ns = 1000 * NS_PER_S;
+
+static struct signals opened(void)
+{
+    struct signals signals;
+    ck_assert_int_eq(signals_open(&signals), 0);
+    ck_assert_int_ge(signals.fd, 0);
+    ck_assert(!signals_take(&signals, start_ns));
+    ck_assert_uint_eq(signals.end_ns, 0);
+    return signals;
+}
+
+START_TEST(each_that_ends)
 {
     static const int ends[] = {SIGTERM, SIGINT, SIGHUP};
-    int fd = signals_open();
-    ck_assert_int_ge(fd, 0);
-    ck_assert_uint_eq(signals_take(fd), 0);
-    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-        raise(ends[i]);
-        ck_assert_int_eq(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 0), 1);
-        ck_assert_uint_eq(signals_take(fd), SIGNALS_END);
-        ck_assert_uint_eq(signals_take(fd), 0);
-    }
+    struct signals signals = opened();
+    raise(ends[_i]);
+    ck_assert_int_eq(poll(&(struct pollfd){.fd = signals.fd, .events = POLLIN}, 1, 0), 1);
+    ck_assert(!signals_take(&signals, start_ns));
+    ck_assert_uint_eq(signals.end_ns, start_ns);
+    ck_assert(!signals.hurried);
+    signals_close(&signals);
+}
+END_TEST
+
+START_TEST(totals_are_asked_for)
+{
+    struct signals signals = opened();
     raise(SIGUSR1);
-    ck_assert_uint_eq(signals_take(fd), SIGNALS_TOTALS);
+    ck_assert(signals_take(&signals, start_ns));
+    ck_assert(!signals_take(&signals, start_ns));
+    ck_assert_uint_eq(signals.end_ns, 0);
     raise(SIGUSR1);
     raise(SIGTERM);
-    raise(SIGINT);
-    ck_assert_uint_eq(signals_take(fd), SIGNALS_END | SIGNALS_TOTALS);
+    ck_assert(signals_take(&signals, start_ns + 1));
+    ck_assert_uint_eq(signals.end_ns, start_ns + 1);
     raise(SIGPIPE);
     raise(SIGXFSZ);
-    ck_assert_uint_eq(signals_take(fd), 0);
-    close(fd);
+    ck_assert(!signals_take(&signals, start_ns));
+    signals_close(&signals);
+}
+END_TEST
+
+/* A terminal's and a script's are one wish; a person's second one is another. */
+START_TEST(a_second_later_is_another_wish)
+{
+    struct signals signals = opened();
+    raise(SIGINT);
+    raise(SIGTERM);
+    signals_take(&signals, start_ns);
+    raise(SIGTERM);
+    signals_take(&signals, start_ns + NS_PER_S - 1);
+    ck_assert(!signals.hurried);
+    ck_assert_uint_eq(signals.end_ns, start_ns);
+    raise(SIGINT);
+    signals_take(&signals, start_ns + NS_PER_S);
+    ck_assert(signals.hurried);
+    signals_close(&signals);
 }
 END_TEST
 
@@ -36,13 +73,14 @@ END_TEST
 START_TEST(what_was_ignored_stays_ignored)
 {
     ck_assert(signal(SIGHUP, SIG_IGN) != SIG_ERR);
-    int fd = signals_open();
-    ck_assert_int_ge(fd, 0);
+    struct signals signals = opened();
     raise(SIGHUP);
-    ck_assert_uint_eq(signals_take(fd), 0);
+    signals_take(&signals, start_ns);
+    ck_assert_uint_eq(signals.end_ns, 0);
     raise(SIGTERM);
-    ck_assert_uint_eq(signals_take(fd), SIGNALS_END);
-    close(fd);
+    signals_take(&signals, start_ns);
+    ck_assert_uint_eq(signals.end_ns, start_ns);
+    signals_close(&signals);
 }
 END_TEST
 
@@ -50,7 +88,9 @@ int main(void)
 {
     Suite *suite = suite_create("signals");
     TCase *tests = tcase_create("signals");
-    tcase_add_test(tests, tells_what_was_asked_for);
+    tcase_add_loop_test(tests, each_that_ends, 0, 3);
+    tcase_add_test(tests, totals_are_asked_for);
+    tcase_add_test(tests, a_second_later_is_another_wish);
     tcase_add_test(tests, what_was_ignored_stays_ignored);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

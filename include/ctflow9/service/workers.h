@@ -4,6 +4,7 @@
 #include "ctflow9/base/stats.h"
 #include "ctflow9/config/options.h"
 #include "ctflow9/service/exporter.h"
+#include "ctflow9/service/signals.h"
 
 /*
  * The threads that read. Each worker has a socket of its own, through whose filter come the events of the
@@ -33,4 +34,5 @@ void workers_close(struct workers *workers); /* NULL is fine */
  * well, and WORKERS_MOVED returned: open other workers there. Else 0 or -errno.
  */
 enum { WORKERS_MOVED = 1 };
-int workers_run(struct workers *workers, struct exporter *exporter, struct stats *totals, int signals);
+int workers_run(struct workers *workers, struct exporter *exporter, struct stats *totals,
+                struct signals *signals);
