@@ -2,12 +2,7 @@
 #include "ctflow9/base/host_port.h"
 #include "ctflow9/output/resolver.h"
 
-#include <arpa/inet.h>
 #include <check.h>
-#include <errno.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,66 +90,6 @@ START_TEST(at_rest_it_wants_nothing)
 }
 END_TEST
 
-START_TEST(numeric_ipv4)
-{
-    struct sockaddr_storage address;
-    const struct sockaddr_in *ipv4 = (void *)&address;
-    memset(&address, 0xaa, sizeof(address));
-    ck_assert_int_eq(host_port_numeric("192.0.2.33", 9995, &address), 0);
-    ck_assert_int_eq(ipv4->sin_family, AF_INET);
-    ck_assert_uint_eq(ntohs(ipv4->sin_port), 9995);
-    ck_assert_uint_eq(ntohl(ipv4->sin_addr.s_addr), 0xc0000221);
-    ck_assert_mem_eq(ipv4->sin_zero, ((char[8]){0}), sizeof(ipv4->sin_zero));
-}
-END_TEST
-
-START_TEST(numeric_ipv6)
-{
-    struct sockaddr_storage address;
-    const struct sockaddr_in6 *ipv6 = (void *)&address;
-    ck_assert_int_eq(host_port_numeric("2001:db8::7", 2055, &address), 0);
-    ck_assert_int_eq(ipv6->sin6_family, AF_INET6);
-    ck_assert_uint_eq(ntohs(ipv6->sin6_port), 2055);
-    ck_assert_uint_eq(ipv6->sin6_addr.s6_addr[15], 7);
-    ck_assert_uint_eq(ipv6->sin6_scope_id, 0);
-    ck_assert_int_eq(host_port_numeric("fe80::1%lo", 2055, &address), 0);
-    ck_assert_uint_eq(ipv6->sin6_scope_id, if_nametoindex("lo"));
-    char by_number[32];
-    snprintf(by_number, sizeof(by_number), "fe80::1%%%u", if_nametoindex("lo"));
-    ck_assert_int_eq(host_port_numeric(by_number, 2055, &address), 0);
-    ck_assert_uint_eq(ipv6->sin6_scope_id, if_nametoindex("lo"));
-}
-END_TEST
-
-START_TEST(numeric_ipv4_in_ipv6)
-{
-    struct sockaddr_storage address, ipv4;
-    ck_assert_int_eq(host_port_numeric("192.0.2.33", 9995, &ipv4), 0);
-    ck_assert_int_eq(host_port_numeric("::ffff:192.0.2.33", 9995, &address), 0);
-    ck_assert_mem_eq(&address, &ipv4, sizeof(address));
-}
-END_TEST
-
-START_TEST(not_numeric)
-{
-    static const char *const names[] = {"",           "localhost", "10.1",  "1.2.3.4.5", "256.1.1.1",
-                                        "1.2.3.4%lo", "fe80::g",   "::1::", "%lo"};
-    struct sockaddr_storage address;
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-        ck_assert_msg(host_port_numeric(names[i], 1, &address) == -EINVAL, "%s", names[i]);
-    char longest[256];
-    memset(longest, '1', 255);
-    longest[255] = '\0';
-    ck_assert_int_eq(host_port_numeric(longest, 1, &address), -EINVAL);
-    ck_assert_int_eq(host_port_numeric("fe80::1%nowhere0", 1, &address), -ENODEV);
-    ck_assert_int_eq(host_port_numeric("fe80::1%", 1, &address), -ENODEV);
-    ck_assert_int_eq(host_port_numeric("fe80::1%0", 1, &address), -ENODEV);
-    ck_assert_int_eq(host_port_numeric("fe80::1%1x", 1, &address), -ENODEV);
-    ck_assert_int_eq(host_port_numeric("fe80::1%2000000000", 1, &address), -ENODEV);
-    ck_assert_int_eq(host_port_numeric("fe80::1%4294967297", 1, &address), -ENODEV);
-}
-END_TEST
-
 int main(void)
 {
     TCase *tests = tcase_create("resolver");
@@ -163,10 +98,6 @@ int main(void)
     tcase_add_test(tests, localhost_resolves);
     tcase_add_test(tests, a_bad_name_fails_with_a_reason);
     tcase_add_test(tests, at_rest_it_wants_nothing);
-    tcase_add_test(tests, numeric_ipv4);
-    tcase_add_test(tests, numeric_ipv6);
-    tcase_add_test(tests, numeric_ipv4_in_ipv6);
-    tcase_add_test(tests, not_numeric);
 
     Suite *suite = suite_create("resolver");
     suite_add_tcase(suite, tests);
