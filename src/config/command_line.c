@@ -11,6 +11,7 @@
 #include "ctflow9/base/zone.h"
 #include "ctflow9/config/config.h"
 #include "ctflow9/config/option_table.h"
+#include "ctflow9/config/option_text.h"
 
 struct command_line {
     int argc;
@@ -40,9 +41,9 @@ static void describe(struct option longs[OPTION_TABLE_MAX + 1], char letters[2 *
     for (int i = 0; i < (int)option_table_count; i++) {
         const struct option_row *row = &option_table[i];
         longs[i].name = row->name;
-        longs[i].has_arg = row->argument              ? required_argument
-                           : row->type == OPTION_FLAG ? optional_argument
-                                                      : no_argument;
+        longs[i].has_arg = row->argument               ? required_argument
+                           : row->type == &option_flag ? optional_argument
+                                                       : no_argument;
         longs[i].val = FIRST_ROW + i;
         if (row->letter != 0)
             *letters++ = (char)row->letter;
@@ -86,7 +87,7 @@ static int take_flag(const struct option_row *row, struct command_line *line, st
                      bool *given, struct option_error *why)
 {
     struct option_error detail;
-    switch (row->type) {
+    switch (row->command) {
     case OPTION_CONFIG:
         line->config = optarg;
         return *optarg != '\0' ? 0 : option_error(why, "--%s needs a value: %s", row->name, row->argument);
@@ -204,7 +205,7 @@ static int print(const struct command_line *line, const struct options *options,
         warn_of_zones(options, err);
         return option_table_print_json(options, out);
     }
-    if (line->stop->type == OPTION_HELP)
+    if (line->stop->command == OPTION_HELP)
         option_table_help(out);
     else
         fprintf(out, "ctflow9 %s\n", CTFLOW9_VERSION);

@@ -17,28 +17,7 @@
 #include "ctflow9/config/json_fault.h"
 #include "ctflow9/config/option_table.h"
 
-enum { FILE_OCTETS_MAX = 1 << 20, PIPE_PATIENCE_MS = 10000, NUMBER_TEXT_MAX = 32 };
-
-#define JSON(type) (1u << JSON_##type)
-
-/* The JSON types that an option may have, and how people say that. A list may be an array of them as well. */
-static const struct {
-    unsigned json_types;
-    const char *wanted;
-} types[] = {
-    [OPTION_FLAG] = {JSON(TRUE) | JSON(FALSE), "true or false"},
-    [OPTION_NUMBER] = {JSON(INTEGER), "a whole number"},
-    [OPTION_SECONDS] = {JSON(INTEGER) | JSON(REAL), "a number"},
-    [OPTION_SIZE] = {JSON(INTEGER) | JSON(STRING), "a whole number or a string like \"64M\""},
-    [OPTION_COLLECTORS] = {JSON(STRING), "a string or an array of strings"},
-    [OPTION_FIELDS] = {JSON(STRING), "a string or an array of strings"},
-    [OPTION_AGGREGATE] = {JSON(STRING), "a string or an array of strings"},
-    [OPTION_MARK] = {JSON(INTEGER) | JSON(STRING), "a whole number or a string like \"0x10/0xff\""},
-    [OPTION_ADDRESS] = {JSON(STRING), "a string"},
-    [OPTION_TEXT] = {JSON(STRING), "a string"},
-    [OPTION_CHOICE] = {JSON(STRING), "a string"},
-    [OPTION_AUTO] = {JSON(INTEGER) | JSON(STRING), "a whole number or \"auto\""},
-};
+enum { FILE_OCTETS_MAX = 1 << 20, PIPE_PATIENCE_MS = 10000 };
 
 struct config {
     const char *path;
@@ -174,36 +153,6 @@ static unsigned line_of(const struct config *config, size_t key, int element)
     return line;
 }
 
-/* The value as the command line would have it. */
-static const char *text_of(const json_t *value, char number[NUMBER_TEXT_MAX])
-{
-    switch (json_typeof(value)) {
-    case JSON_TRUE:
-        return "true";
-    case JSON_FALSE:
-        return "false";
-    case JSON_INTEGER:
-        snprintf(number, NUMBER_TEXT_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        return number;
-    case JSON_REAL:
-        snprintf(number, NUMBER_TEXT_MAX, "%.10g", json_real_value(value));
-        return number;
-    default:
-        return json_string_value(value);
-    }
-}
-
-static int set_value(const struct option_row *row, struct options *options, const json_t *value,
-                     struct option_error *why)
-{
-    char number[NUMBER_TEXT_MAX], range[OPTION_RANGE_MAX];
-    if ((types[row->type].json_types & 1u << json_typeof(value)) != 0)
-        return option_value_set(row, options, text_of(value, number), why);
-    option_value_range(row, range);
-    return option_error(why, "this is of the wrong type: give %s%s%s", types[row->type].wanted,
-                        range[0] != '\0' ? ", " : "", range);
-}
-
 static int refuse_key(const struct config *config, unsigned line, const char *key, struct option_error *why)
 {
     const struct option_row *nearest = option_table_nearest(key);
@@ -232,9 +181,9 @@ static int set_key(const struct config *config, size_t index, const char *key, c
     option_value_clear(row, options);
     if (option_is_list(row) && json_is_array(value)) {
         while (!error && ++element < (int)json_array_size(value))
-            error = set_value(row, options, json_array_get(value, (size_t)element), &detail);
+            error = option_value_set_json(row, options, json_array_get(value, (size_t)element), &detail);
     } else {
-        error = set_value(row, options, value, &detail);
+        error = option_value_set_json(row, options, value, &detail);
     }
     if (error)
         option_error(why, "%s:%u: %s: %s", config->path, line_of(config, index, element), key, detail.text);

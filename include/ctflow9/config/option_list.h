@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "ctflow9/config/option_row.h"
+
+/* The types of options that are lists of names, separated by commas, and what each has in struct options. */
+
+/* uint32_t, enum fields_optional. */
+extern const struct option_type option_fields;
+
+/* struct aggregate_by: aggregate_keys.h. */
+extern const struct option_type option_aggregate;

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "ctflow9/config/option_row.h"
+
+/* The types of options that are numbers, and what each has in struct options. */
+
+/* uint32_t. */
+extern const struct option_type option_number;
+
+/* uint32_t: a number that is not 0, or "auto" = 0, settled where it is used. */
+extern const struct option_type option_auto;
+
+/* uint32_t, milliseconds: seconds with up to three decimals. */
+extern const struct option_type option_seconds;
+
+/* uint64_t, octets; with K, M or G behind it 1024 times as many, and so on. */
+extern const struct option_type option_size;
+
+/* struct netlink_mark: VALUE or VALUE/MASK, decimal or 0x and hexadecimal digits. */
+extern const struct option_type option_mark;

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/config/option_host.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "ctflow9/config/option_type.h"
+
+enum { DEFAULT_PORT = 2055 };
+
+/* Why text, in which host and port stand as they were given, is refused. */
+static int refuse(enum host_port_fault fault, const char *text, const char *host, const char *port,
+                  struct option_error *why)
+{
+    switch (fault) {
+    case HOST_PORT_BAD_BRACKETS:
+        return option_error(
+            why, "'%.300s' is not a collector: give an IPv6 address with a port as [ADDRESS]:PORT", text);
+    case HOST_PORT_TOO_LONG:
+        return option_error(why, "'%.100s…' is too long for a host", text);
+    case HOST_PORT_BAD_NAME:
+        return option_error(why, "'%s' is neither an address nor a host name", host);
+    case HOST_PORT_BAD_ADDRESS:
+        return option_error(why, "'%.100s' is neither an IPv4 nor an IPv6 address", host);
+    case HOST_PORT_BAD_IPV6:
+        return option_error(why, "'%.100s' is not an IPv6 address", host);
+    case HOST_PORT_IPV4_WITH_ZONE:
+        return option_error(why, "'%.100s' is IPv4, which has no interface behind it", host);
+    case HOST_PORT_BAD_ZONE:
+        return option_error(why, "'%.100s': what follows the %% is not the name of an interface", host);
+    case HOST_PORT_NO_ZONE:
+        return option_error(why, "'%.100s' is link-local: give its interface too, as in %.100s%%eth0", host,
+                            host);
+    case HOST_PORT_BAD_PORT:
+        return option_error(why, "'%.100s' is not a port: give 1 to 65535", port);
+    default:
+        return 0;
+    }
+}
+
+/* ---- addresses ---- */
+
+_Static_assert((int)OPTIONS_TEXT_MAX == (int)HOST_PORT_HOST_MAX, "an address is a text, and a host");
+
+static int set_address(const struct option_row *row, struct options *options, const char *text,
+                       struct option_error *why)
+{
+    return refuse(host_port_read_address(option_place(row, options), text), text, text, NULL, why);
+}
+
+static json_t *address_json(const struct option_row *row, const struct options *options)
+{
+    const char *address = option_place_const(row, options);
+    return *address != '\0' ? json_string(address) : json_null();
+}
+
+const struct option_type option_address = {
+    .set = set_address,
+    .json = address_json,
+    .json_types = OPTION_JSON(STRING),
+    .wanted = "a string",
+};
+
+/* ---- collectors ---- */
+
+static int set_collector(const struct option_row *row, struct options *options, const char *text,
+                         struct option_error *why)
+{
+    (void)row;
+    struct host_port collector;
+    struct host_port_parts parts;
+    enum host_port_fault fault = host_port_read(&collector, &parts, text, DEFAULT_PORT);
+    if (fault != HOST_PORT_FINE)
+        return refuse(fault, text, parts.host, parts.port, why);
+    if (strcmp(collector.host, "255.255.255.255") == 0)
+        return option_error(why, "'%s' is a broadcast address: give a collector's own", parts.host);
+    for (size_t i = 0; i < options->collector_count; i++) {
+        const struct host_port *other = &options->collectors[i];
+        if (strcasecmp(other->host, collector.host) == 0 && other->port == collector.port)
+            return option_error(why, "'%.300s' is given twice", text);
+    }
+    if (options->collector_count == OPTIONS_COLLECTORS_MAX)
+        return option_error(why, "'%.300s' is one too many: give %d at most", text, OPTIONS_COLLECTORS_MAX);
+    options->collectors[options->collector_count++] = collector;
+    return 0;
+}
+
+static json_t *collectors_json(const struct option_row *row, const struct options *options)
+{
+    (void)row;
+    json_t *array = json_array();
+    for (size_t i = 0; i < options->collector_count; i++) {
+        char text[HOST_PORT_TEXT_MAX];
+        host_port_write(&options->collectors[i], text);
+        if (json_array_append_new(array, json_string(text)) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+static void clear_collectors(const struct option_row *row, struct options *options)
+{
+    (void)row;
+    options->collector_count = 0;
+}
+
+const struct option_type option_collectors = {
+    .set = set_collector,
+    .json = collectors_json,
+    .clear = clear_collectors,
+    .json_types = OPTION_JSON(STRING),
+    .wanted = "a string or an array of strings",
+};
