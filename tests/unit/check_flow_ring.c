@@ -4,6 +4,7 @@
 #include <check.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,6 +208,13 @@ START_TEST(shows_what_was_done_before_all_was_taken)
 }
 END_TEST
 
+/* Also the proof that asserts are on in every build that is tested. */
+START_TEST(has_a_power_of_two_of_places)
+{
+    flow_ring_close(open_ring(3));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("flow_ring");
@@ -216,6 +224,7 @@ int main(void)
     tcase_add_test(tcase, never_tells_of_more_room_than_there_is);
     tcase_add_test(tcase, works_with_one_place);
     tcase_add_test(tcase, tells_when_all_was_taken);
+    tcase_add_test_raise_signal(tcase, has_a_power_of_two_of_places, SIGABRT);
     tcase_add_loop_test(tcase, hands_over_between_threads, 0, 4);
     tcase_add_test(tcase, shows_what_was_done_before_all_was_taken);
     Suite *suite = suite_create("flow_ring");
