@@ -3,12 +3,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
-#include "ctflow9/flow/flow.h"
+#include "ctflow9/flow/flow_note.h"
 
 /*
- * A bounded first-in first-out ring that hands flows from one thread to another.
+ * A bounded first-in first-out ring that hands notes from one thread to another. What they say is not its
+ * business.
  *
  * Guarantees:
  *  1. What was put is taken exactly once, in its order, and never half written.
@@ -24,24 +24,6 @@
  * acquire loads of it in flow_ring_room() and flow_ring_is_drained().
  */
 struct flow_ring;
-
-/* What the note says of its flow. Between a worker and the exporter only FLOW_NOTE_FLOW is used. */
-enum flow_note_kind {
-    FLOW_NOTE_FLOW,            /* to be exported */
-    FLOW_NOTE_DUMP_BEGIN,      /* of dump number `dump`, at flow.stop_ns, boot time (wall_clock.h) */
-    FLOW_NOTE_LAST_DUMP_BEGIN, /* the same; it has rows of connections of every age, and nothing follows */
-    FLOW_NOTE_ROW,         /* a connection with its counters; flow.stop_ns, boot time: when the dump began */
-    FLOW_NOTE_DUMP_END,    /* complete: what was not seen in it may be gone; flow is not used */
-    FLOW_NOTE_DUMP_BROKEN, /* ended early or inconsistent: proves nothing; flow is not used */
-    FLOW_NOTE_MISSING,     /* to be asked for: not seen in dump number `dump` */
-    FLOW_NOTE_GONE, /* asked for: not in the conntrack table, and its DESTROY does not wait to be sent */
-};
-
-struct flow_note {
-    struct flow flow;
-    uint32_t kind; /* enum flow_note_kind */
-    uint32_t dump; /* number of the dump it belongs to */
-};
 
 /* capacity notes, a power of two. All memory is taken here. 0 or -ENOMEM. */
 int flow_ring_open(struct flow_ring **ring, size_t capacity);

@@ -7,6 +7,7 @@
 #include "ctflow9/base/stats.h"
 #include "ctflow9/base/wall_clock.h"
 #include "ctflow9/flow/flow.h"
+#include "ctflow9/flow/flow_note.h"
 #include "ctflow9/flow/flow_ring.h"
 
 /*
@@ -33,10 +34,9 @@
  *    is under way every DESTROY of a connection that a row could report leaves a dead entry.
  *  - A DESTROY that comes again is dropped, counted, as long as no more than repeats_max others (1,048,576 at
  *    most) came in between.
- *  - What a complete dump did not show is asked for (FLOW_NOTE_MISSING). The answer FLOW_NOTE_GONE means that
- *    its DESTROY has been sent or never will be: if it is not there when the event socket has been read
- *    empty, the connection is closed with what was last known. Its entry stays for a while, so that a DESTROY
- *    after all would add only the rest.
+ *  - What a complete dump did not show is asked for. When it is gone, and its DESTROY is not there when the
+ *    event socket has been read empty, the connection is closed with what was last known. Its entry stays for
+ *    a while, so that a DESTROY after all would add only the rest.
  *
  * The wall clock may be set while connections live: ages are boot times (wall_clock.h), and only the identity
  * of a connection is its start as the kernel stamped it. Set back by less than active_timeout, a connection
@@ -80,14 +80,13 @@ bool tracker_wants_row(uint64_t active_timeout_ns, uint64_t began_ns, const stru
 /* The connection ended, with its final counters. Reports one flow at most. */
 void tracker_destroyed(struct tracker *tracker, const struct flow *flow);
 
-/* What a dump or the answer to a question said. Reports one flow at most. */
+/* What the dump said (flow_note.h). Reports one flow at most. */
 void tracker_note(struct tracker *tracker, const struct flow_note *note);
 
 /*
  * Only when the event socket was read empty after the last note: closes what is gone, looks for entries that
- * the last dump did not show, and puts a FLOW_NOTE_MISSING for each into questions, as far as there is room;
- * behind the last one a FLOW_NOTE_DUMP_END. Looks at budget entries at most, and reports as many at most.
- * Returns whether there is more to look at.
+ * the last dump did not show, and puts its questions, as far as there is room. Looks at budget entries at
+ * most, and reports as many at most. Returns whether there is more to look at.
  */
 bool tracker_look(struct tracker *tracker, struct flow_ring *questions, uint32_t budget);
 

@@ -12,10 +12,7 @@
  * own the connections and answers their questions about connections that a dump did not show. It waits for
  * workers that are busy, they never wait for it. The kernel's counters are only read, never reset.
  *
- * A dump in notes, to every worker: DUMP_BEGIN, its ROWs, DUMP_END or DUMP_BROKEN. Then each worker's
- * questions, MISSING … DUMP_END, are answered by GONE or not at all. The kernel is not asked for rows before
- * every worker has taken its DUMP_BEGIN: so whatever has a row gets its DESTROY after its worker knew of the
- * dump. A note counts as taken when its place in the ring is given back: act on it first.
+ * What it says to them and they to it, in which order, and what that proves: flow_note.h.
  */
 struct ct_dump;
 
@@ -45,9 +42,8 @@ void ct_dump_stop(struct ct_dump *dump);
 
 /*
  * Before that, any thread: one more dump, as soon as a present one has ended, that hands on every connection
- * however young it is (LAST_DUMP_BEGIN instead of DUMP_BEGIN). When it does not show everything it begins
- * again, a few times. Nobody takes the questions behind it. When the workers have taken all of it, it is
- * over, and the first worker is woken.
+ * however young it is. When it does not show everything it begins again, a few times. When the workers have
+ * taken all of it, it is over, and the first worker is woken.
  */
 void ct_dump_finish(struct ct_dump *dump);
 bool ct_dump_is_over(const struct ct_dump *dump);
