@@ -7,6 +7,7 @@
 #include "ctflow9/base/instant.h"
 #include "ctflow9/flow/flow_table.h"
 #include "ctflow9/flow/recent.h"
+#include "ctflow9/flow/row_rule.h"
 
 enum {
     GONE_MEMORY_DUMPS = 16,   /* how long a connection that was closed without a DESTROY is remembered, */
@@ -29,8 +30,7 @@ struct tracker {
     struct flow_table *table;
     struct recent *recent; /* connections with a start stamp whose DESTROY was seen */
     uint32_t dump;         /* number of the dump under way, or of the last one */
-    uint64_t dump_ns;      /* boot time; when it began */
-    uint64_t row_age_ns;   /* what a connection must have lived for it to have a row */
+    struct row_rule rule;  /* its; dump_ns is 0 before the first */
     bool dump_open;        /* its rows are still coming */
     bool adopted;          /* a complete dump has shown what there was before us */
     bool last_again;       /* it is the last one, and had begun before */
@@ -59,7 +59,7 @@ int tracker_open(struct tracker **tracker, const struct tracker_config *config, 
     new->config = *config;
     new->report = report;
     new->context = context;
-    new->row_age_ns = config->active_timeout_ns;
+    new->rule = (struct row_rule){.began_ns = config->began_ns, .age_ns = config->active_timeout_ns};
     new->adopted = config->active_timeout_ns == 0;
     int error = flow_table_open(&new->table, config->capacity + config->reserve);
     if (!error)
@@ -94,13 +94,6 @@ static uint64_t start_time(const struct tracker *tracker, const struct flow *flo
     return flow_has(flow, FLOW_HAS_START) ? boot_time(tracker, flow->start_ns) : WALL_CLOCK_UNKNOWN;
 }
 
-bool tracker_wants_row(uint64_t active_timeout_ns, uint64_t began_ns, const struct flow *flow,
-                       uint64_t start_ns, uint64_t dump_ns)
-{
-    uint64_t age_ns = dump_ns > start_ns ? dump_ns - start_ns : 0;
-    return flow_has(flow, FLOW_HAS_COUNTERS) && (start_ns < began_ns || age_ns >= active_timeout_ns);
-}
-
 /* Or it is not known when it began. */
 static bool may_be_older(const struct tracker *tracker, const struct flow *flow)
 {
@@ -114,7 +107,7 @@ static bool began_before_us(const struct tracker *tracker, const struct flow *fl
 
 static bool is_last_dump(const struct tracker *tracker)
 {
-    return tracker->row_age_ns == 0;
+    return tracker->rule.age_ns == 0;
 }
 
 /* An entry for a connection that has none, or NULL when there is no place for it. */
@@ -265,8 +258,7 @@ static void report_part(struct tracker *tracker, struct tracked *tracked, const 
  */
 static bool wants_row(const struct tracker *tracker, const struct flow *flow)
 {
-    return tracker_wants_row(tracker->row_age_ns, tracker->config.began_ns, flow, start_time(tracker, flow),
-                             tracker->dump_ns);
+    return row_rule_wants(&tracker->rule, flow, start_time(tracker, flow));
 }
 
 /*
@@ -329,8 +321,10 @@ static bool may_be_known(const struct tracker *tracker, const struct flow *flow)
     uint64_t offset_ns = tracker->config.clock->present.offset_ns;
     uint64_t start_ns = flow_has(flow, FLOW_HAS_START) ? flow->start_ns - offset_ns : WALL_CLOCK_UNKNOWN;
     uint64_t stop_ns = flow->stop_ns - offset_ns + WALL_CLOCK_TOLERANCE_NS;
-    return stop_ns < tracker->dump_ns + 2 * WALL_CLOCK_TOLERANCE_NS ||
-           tracker_wants_row(tracker->row_age_ns, tracker->config.began_ns, flow, start_ns, stop_ns);
+    struct row_rule until_its_end = tracker->rule;
+    until_its_end.dump_ns = stop_ns; /* there was no dump behind it */
+    return stop_ns < tracker->rule.dump_ns + 2 * WALL_CLOCK_TOLERANCE_NS ||
+           row_rule_wants(&until_its_end, flow, start_ns);
 }
 
 /* A connection has its DESTROY just once; together with its time this number tells it from any other. */
@@ -463,11 +457,11 @@ void tracker_note(struct tracker *tracker, const struct flow_note *note)
     switch ((enum flow_note_kind)note->kind) {
     case FLOW_NOTE_LAST_DUMP_BEGIN:
         tracker->last_again = is_last_dump(tracker);
-        tracker->row_age_ns = 0;
+        tracker->rule.age_ns = 0;
         /* fall through */
     case FLOW_NOTE_DUMP_BEGIN:
         tracker->dump = note->dump;
-        tracker->dump_ns = note->flow.stop_ns;
+        tracker->rule.dump_ns = note->flow.stop_ns;
         tracker->dump_open = true;
         break;
     case FLOW_NOTE_ROW:
@@ -490,7 +484,7 @@ void tracker_note(struct tracker *tracker, const struct flow_note *note)
 static bool is_old(const struct tracker *tracker, const struct tracked *tracked)
 {
     return tracker->dump - tracked->dump >= GONE_MEMORY_DUMPS &&
-           tracker->dump_ns - tracked->flow.stop_ns >=
+           tracker->rule.dump_ns - tracked->flow.stop_ns >=
                GONE_MEMORY_TIMEOUTS * tracker->config.active_timeout_ns;
 }
 

@@ -18,7 +18,7 @@
 #include "ctflow9/base/instant.h"
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/wall_clock.h"
-#include "ctflow9/flow/tracker.h"
+#include "ctflow9/flow/row_rule.h"
 #include "ctflow9/input/ct_decode.h"
 #include "ctflow9/input/ct_request.h"
 
@@ -47,8 +47,7 @@ struct ct_dump {
     _Atomic bool over;      /* and the workers have taken all of it */
     uint32_t number;
     struct wall_clock clock;
-    uint64_t begin_ns; /* boot time; when the dump began */
-    uint64_t age_ns;   /* what its connections must have lived */
+    struct row_rule rule; /* of the present dump */
     bool broken;
     bool failing;                      /* the last dump was not finished; said so */
     unsigned put[CT_DUMP_WORKERS_MAX]; /* notes since the worker was woken */
@@ -67,6 +66,7 @@ int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config)
     if (!new)
         return -ENOMEM;
     new->config = *config;
+    new->rule.began_ns = config->began_ns;
     new->wake_fd = -1;
     wall_clock_start(&new->clock);
     new->fd = netlink_socket_open();
@@ -171,7 +171,8 @@ static void tell_owner(struct ct_dump *dump, const struct flow_note *note)
 
 static void tell_all(struct ct_dump *dump, enum flow_note_kind kind)
 {
-    const struct flow_note note = {.kind = kind, .dump = dump->number, .flow = {.stop_ns = dump->begin_ns}};
+    const struct flow_note note = {
+        .kind = kind, .dump = dump->number, .flow = {.stop_ns = dump->rule.dump_ns}};
     for (unsigned i = 0; i < dump->config.workers; i++) {
         tell(dump, i, &note);
         wake_worker(dump, i);
@@ -207,8 +208,8 @@ static bool take_row(void *context, const struct nlmsghdr *message)
     /* A dying connection's DESTROY was made before it leaves the table; it may have been read already. */
     if (flow->status & IPS_DYING)
         return true;
-    flow->stop_ns = dump->begin_ns; /* the kernel has looked at it no earlier */
-    if (tracker_wants_row(dump->age_ns, dump->config.began_ns, flow, start_time(dump, flow), dump->begin_ns))
+    flow->stop_ns = dump->rule.dump_ns; /* the kernel has looked at it no earlier */
+    if (row_rule_wants(&dump->rule, flow, start_time(dump, flow)))
         tell_owner(dump, &note);
     return true;
 }
@@ -229,10 +230,10 @@ static void see_failure(struct ct_dump *dump, int error)
 static bool run_dump(struct ct_dump *dump, bool is_last)
 {
     dump->number++;
-    dump->age_ns = is_last ? 0 : dump->config.active_timeout_ns;
+    dump->rule.age_ns = is_last ? 0 : dump->config.active_timeout_ns;
     dump->broken = false;
     wall_clock_watch(&dump->clock);
-    dump->begin_ns = dump->clock.boot_ns;
+    dump->rule.dump_ns = dump->clock.boot_ns;
     tell_all(dump, is_last ? FLOW_NOTE_LAST_DUMP_BEGIN : FLOW_NOTE_DUMP_BEGIN);
     wait_for_all(dump);
     int error = ct_request_dump(dump->fd, IPCTNL_MSG_CT_GET, &dump->config.mark, take_row, dump);

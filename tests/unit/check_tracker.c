@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is reported of a connection while it lives. How it ends is in check_tracker_ends.c. */
+#include "ctflow9/flow/row_rule.h"
 #include "tracker_rig.h"
 
 START_TEST(a_short_connection_passes_through)
@@ -528,7 +529,7 @@ static uint64_t start_of(const struct flow *flow)
 
 START_TEST(wants_rows_that_it_can_use)
 {
-    const uint64_t timeout_ns = TIMEOUT_S * NS_PER_S;
+    const struct row_rule rule = {.began_ns = BEGAN_NS, .age_ns = TIMEOUT_S * NS_PER_S, .dump_ns = at(100)};
     const struct {
         struct flow flow;
         bool wanted;
@@ -539,14 +540,16 @@ START_TEST(wants_rows_that_it_can_use)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct flow flow = cases[i].flow;
-        ck_assert_msg(tracker_wants_row(timeout_ns, BEGAN_NS, &flow, start_of(&flow), at(100)) ==
-                          cases[i].wanted,
-                      "case %zu", i);
+        ck_assert_msg(row_rule_wants(&rule, &flow, start_of(&flow)) == cases[i].wanted, "case %zu", i);
         flow.has &= (uint16_t)~FLOW_HAS_COUNTERS;
-        ck_assert(!tracker_wants_row(timeout_ns, BEGAN_NS, &flow, start_of(&flow), at(100)));
+        ck_assert(!row_rule_wants(&rule, &flow, start_of(&flow)));
     }
-    const struct flow young = flow_of(1, -1, 1);
-    ck_assert(tracker_wants_row(timeout_ns, BEGAN_NS, &young, start_of(&young), at(0)));
+    const struct flow older = flow_of(1, -1, 1);
+    const struct row_rule first = {.began_ns = BEGAN_NS, .age_ns = rule.age_ns, .dump_ns = at(0)};
+    ck_assert(row_rule_wants(&first, &older, start_of(&older)));
+    const struct flow young = flow_of(1, 100, 1);
+    const struct row_rule last = {.began_ns = BEGAN_NS, .age_ns = 0, .dump_ns = at(100)};
+    ck_assert(row_rule_wants(&last, &young, start_of(&young)));
 }
 END_TEST
 

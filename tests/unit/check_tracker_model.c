@@ -13,6 +13,7 @@
 
 #include "ctflow9/base/instant.h"
 #include "ctflow9/base/wall_clock.h"
+#include "ctflow9/flow/row_rule.h"
 #include "ctflow9/flow/tracker.h"
 
 enum {
@@ -295,6 +296,11 @@ static void put_note(enum flow_note_kind kind, const struct flow *flow)
     flow_ring_put(model.notes, &(struct flow_note){.kind = kind, .dump = model.dump, .flow = *flow});
 }
 
+static struct row_rule rule_of(uint64_t dump_ns)
+{
+    return (struct row_rule){.began_ns = BEGAN_NS, .age_ns = model.last ? 0 : TIMEOUT_NS, .dump_ns = dump_ns};
+}
+
 static uint64_t start_time(const struct flow *row)
 {
     if (!flow_has(row, FLOW_HAS_START))
@@ -307,7 +313,8 @@ static void show(const struct connection *connection)
 {
     struct flow row = flow_of(connection);
     row.stop_ns = model.dump_ns;
-    if (!tracker_wants_row(model.last ? 0 : TIMEOUT_NS, BEGAN_NS, &row, start_time(&row), model.dump_ns)) {
+    const struct row_rule rule = rule_of(model.dump_ns);
+    if (!row_rule_wants(&rule, &row, start_time(&row))) {
         ck_assert(model.variant->unseen || connection->start_ns + TIMEOUT_NS > model.dump_ns);
         return;
     }
@@ -405,7 +412,8 @@ static bool is_wanted(const struct flow_note *note)
     uint64_t start_ns = WALL_CLOCK_UNKNOWN;
     if (flow_has(row, FLOW_HAS_START))
         start_ns = wall_clock_latest(&model.clock, row->start_ns, model.now_ns);
-    return tracker_wants_row(model.last ? 0 : TIMEOUT_NS, BEGAN_NS, row, start_ns, row->stop_ns);
+    const struct row_rule rule = rule_of(row->stop_ns);
+    return row_rule_wants(&rule, row, start_ns);
 }
 
 static void feed_row(struct connection *connection, const struct flow_note *note)

@@ -28,7 +28,7 @@
  *  - DUMP_BEGIN: the kernel is asked for rows only after every worker has acted on it. So a connection that
  *    has a row gets its DESTROY after its worker knew of the dump, however late the row is heard.
  *  - ROW: the connection was in the table after the dump began, and had these counters. Which connections
- *    have one is said by tracker_wants_row(). It may come again, and after the connection's DESTROY.
+ *    have one: row_rule.h. It may come again, and after the connection's DESTROY.
  *  - DUMP_END: the kernel went through the whole table and did not call the dump inconsistent. A row may be
  *    missing all the same: MISSING asks, and says nothing yet.
  *  - DUMP_BROKEN: that there are no more rows, nothing else.

@@ -69,14 +69,6 @@ int tracker_open(struct tracker **tracker, const struct tracker_config *config, 
                  void *context);
 void tracker_close(struct tracker *tracker); /* NULL is fine */
 
-/*
- * Whether a dump that began at dump_ns hands on the row of this connection: it had lived active_timeout then,
- * began before us, or its start is not known (WALL_CLOCK_UNKNOWN). Rows without counters tell nothing and are
- * never of use. All boot times; where start_ns is not sure, the earliest.
- */
-bool tracker_wants_row(uint64_t active_timeout_ns, uint64_t began_ns, const struct flow *flow,
-                       uint64_t start_ns, uint64_t dump_ns);
-
 /* The connection ended, with its final counters. Reports one flow at most. */
 void tracker_destroyed(struct tracker *tracker, const struct flow *flow);
 
