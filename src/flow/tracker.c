@@ -23,6 +23,23 @@ enum {
 
 _Static_assert(sizeof(struct tracked) + 2 * sizeof(uint32_t) <= 256, "at most 256 octets a connection");
 
+/*
+ * What a tracker is at. Which note or call leads from one to the next:
+ *
+ *   RESTING -- DUMP_BEGIN --> DUMPING -- DUMP_END ----> ASKING ---- tracker_look() --> RESTING
+ *                                     -- DUMP_BROKEN -> CLEARING -- tracker_look() --> RESTING
+ *   each    -- tracker_finish() --> FINISHING
+ *
+ * After the last dump nobody hears the questions: it may be left ASKING.
+ */
+enum phase {
+    PHASE_RESTING,  /* no dump is under way, or was yet */
+    PHASE_DUMPING,  /* rows are coming: who dies leaves a dead entry */
+    PHASE_ASKING,   /* goes through the entries: the dead leave, what the dump did not show is asked for */
+    PHASE_CLEARING, /* the same, but the dump proves nothing: the dead leave */
+    PHASE_FINISHING /* goes through the entries a last time, and reports what is left */
+};
+
 struct tracker {
     struct tracker_config config;
     tracker_report *report;
@@ -31,14 +48,11 @@ struct tracker {
     struct recent *recent; /* connections with a start stamp whose DESTROY was seen */
     uint32_t dump;         /* number of the dump under way, or of the last one */
     struct row_rule rule;  /* its; dump_ns is 0 before the first */
-    bool dump_open;        /* its rows are still coming */
-    bool adopted;          /* a complete dump has shown what there was before us */
-    bool last_again;       /* it is the last one, and had begun before */
-    bool adopt_overflow;   /* but some of it found no room */
-    bool looking;          /* entries are to be looked at since the dump ended */
-    bool complete;         /* and what it did not show is missing */
-    bool finishing;        /* tracker_finish() goes through the entries */
-    uint32_t look_slot;
+    enum phase phase;
+    uint32_t look_slot;  /* how far it has gone through the entries, in a phase that does */
+    bool adopted;        /* a complete dump has shown what there was before us */
+    bool last_again;     /* it is the last one, and had begun before */
+    bool adopt_overflow; /* but some of it found no room */
     uint32_t missed_count;
     struct tracked *missed[MISSED_MAX]; /* entries that were MISSED; they may have changed since */
 };
@@ -103,6 +117,12 @@ static bool may_be_older(const struct tracker *tracker, const struct flow *flow)
 static bool began_before_us(const struct tracker *tracker, const struct flow *flow)
 {
     return flow_has(flow, FLOW_HAS_START) && may_be_older(tracker, flow);
+}
+
+static void enter(struct tracker *tracker, enum phase phase)
+{
+    tracker->phase = phase;
+    tracker->look_slot = 0;
 }
 
 static bool is_last_dump(const struct tracker *tracker)
@@ -277,8 +297,9 @@ static void end_unknown(struct tracker *tracker, const struct flow *flow)
 {
     /* No place gets free while a dump is under way: when there is none for this, there is none for the row.
      */
-    struct tracked *dead =
-        tracker->dump_open && wants_row(tracker, flow) ? find_place(tracker, flow, flow_hash(flow)) : NULL;
+    struct tracked *dead = tracker->phase == PHASE_DUMPING && wants_row(tracker, flow)
+                               ? find_place(tracker, flow, flow_hash(flow))
+                               : NULL;
     if (dead)
         dead->state = TRACKED_DEAD;
     /* How much of it was counted before us is not known. */
@@ -303,7 +324,7 @@ static APART void end_known(struct tracker *tracker, struct tracked *tracked, co
     stats_count(&tracker->config.stats->empty, is_empty(flow));
     struct flow rest = rest_of(tracked);
     report_part(tracker, tracked, &rest);
-    if (tracker->dump_open)
+    if (tracker->phase == PHASE_DUMPING)
         tracked->state = TRACKED_DEAD;
     else
         flow_table_remove(tracker->table, tracked);
@@ -443,15 +464,6 @@ static void close_missed(struct tracker *tracker, struct tracked *tracked)
     stats_count(&tracker->config.stats->gone, 1);
 }
 
-static void end_dump(struct tracker *tracker, bool complete)
-{
-    tracker->dump_open = false;
-    tracker->adopted |= complete;
-    tracker->looking = true;
-    tracker->complete = complete;
-    tracker->look_slot = 0;
-}
-
 void tracker_note(struct tracker *tracker, const struct flow_note *note)
 {
     switch ((enum flow_note_kind)note->kind) {
@@ -462,14 +474,17 @@ void tracker_note(struct tracker *tracker, const struct flow_note *note)
     case FLOW_NOTE_DUMP_BEGIN:
         tracker->dump = note->dump;
         tracker->rule.dump_ns = note->flow.stop_ns;
-        tracker->dump_open = true;
+        enter(tracker, PHASE_DUMPING);
         break;
     case FLOW_NOTE_ROW:
         see_row(tracker, &note->flow);
         break;
     case FLOW_NOTE_DUMP_END:
+        tracker->adopted = true;
+        enter(tracker, PHASE_ASKING);
+        break;
     case FLOW_NOTE_DUMP_BROKEN:
-        end_dump(tracker, note->kind == FLOW_NOTE_DUMP_END);
+        enter(tracker, PHASE_CLEARING);
         break;
     case FLOW_NOTE_GONE:
         miss(tracker, &note->flow);
@@ -492,7 +507,7 @@ static bool is_old(const struct tracker *tracker, const struct tracked *tracked)
 static bool look_at(struct tracker *tracker, struct tracked *tracked, struct flow_ring *questions)
 {
     bool was_shown = tracked->dump == tracker->dump;
-    bool is_missing = tracker->complete && tracked->state == TRACKED_LIVE && !was_shown;
+    bool is_missing = tracker->phase == PHASE_ASKING && tracked->state == TRACKED_LIVE && !was_shown;
     bool is_over =
         tracked->state == TRACKED_DEAD || (tracked->state == TRACKED_GONE && is_old(tracker, tracked));
     if (is_over)
@@ -511,7 +526,7 @@ bool tracker_look(struct tracker *tracker, struct flow_ring *questions, uint32_t
 {
     for (; tracker->missed_count > 0 && budget > 0; budget--)
         close_missed(tracker, tracker->missed[--tracker->missed_count]);
-    if (!tracker->looking)
+    if (tracker->phase != PHASE_ASKING && tracker->phase != PHASE_CLEARING)
         return tracker->missed_count > 0;
     for (; budget > 0 && tracker->look_slot < flow_table_slots(tracker->table); budget--) {
         struct tracked *tracked = flow_table_at(tracker->table, tracker->look_slot);
@@ -522,15 +537,14 @@ bool tracker_look(struct tracker *tracker, struct flow_ring *questions, uint32_t
     if (tracker->look_slot < flow_table_slots(tracker->table) || flow_ring_room(questions) == 0)
         return true;
     flow_ring_put(questions, &(struct flow_note){.kind = FLOW_NOTE_DUMP_END, .dump = tracker->dump});
-    tracker->looking = false;
+    enter(tracker, PHASE_RESTING);
     return false;
 }
 
 bool tracker_finish(struct tracker *tracker, uint32_t budget)
 {
-    if (!tracker->finishing)
-        tracker->look_slot = 0;
-    tracker->finishing = true;
+    if (tracker->phase != PHASE_FINISHING)
+        enter(tracker, PHASE_FINISHING);
     uint32_t slots = flow_table_slots(tracker->table);
     for (; budget > 0 && tracker->look_slot < slots; budget--, tracker->look_slot++) {
         struct tracked *tracked = flow_table_at(tracker->table, tracker->look_slot);
