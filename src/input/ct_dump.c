@@ -240,7 +240,7 @@ static bool run_dump(struct ct_dump *dump, bool is_last)
     if (error)
         netlink_socket_read_out(dump->fd, READ_OUT_NS);
     see_failure(dump, error);
-    bool complete = !error && !dump->broken;
+    bool complete = !error && !dump->broken && !is_stopping(dump);
     tell_all(dump, complete ? FLOW_NOTE_DUMP_END : FLOW_NOTE_DUMP_BROKEN);
     return complete;
 }

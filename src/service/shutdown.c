@@ -86,7 +86,8 @@ static bool take_deferred(struct workers *workers, uint32_t *settled, uint64_t e
 }
 
 /* At the end: what connections have carried that was not reported yet, so that the next start can take all of
- * it as reported. Returns how long it took. */
+ * it as reported. A look that is cut short still takes a while to end, in which nothing is drained and events
+ * may be deferred. Returns how long it took. */
 static uint64_t look_once_more(struct workers *workers)
 {
     uint64_t begin_ns = instant_read_clock(CLOCK_MONOTONIC);
@@ -97,6 +98,7 @@ static uint64_t look_once_more(struct workers *workers)
     if (!goes_on)
         log_warnx("the last look at the conntrack table was cut short: what some connections that last "
                   "have carried since the one before is not reported");
+    ct_dump_stop(workers->dump);
     return instant_read_clock(CLOCK_MONOTONIC) - begin_ns;
 }
 

@@ -172,13 +172,13 @@ static void stop_threads(struct workers *workers, unsigned running)
 }
 
 /* Ends the reading: first with all that the kernel has, then whatever has come meanwhile. */
-static void finish(struct workers *workers, unsigned running, bool dumping)
+static void finish(struct workers *workers, unsigned running)
 {
     uint32_t settled = 0;
     workers->netns_check_ns = POLL_SET_NEVER;
-    bool is_counted =
-        worker_has_failed(workers) || !shutdown_await(workers, &settled); /* or nobody is told */
-    if (dumping)
+    bool nobody_is_told = worker_has_failed(workers);
+    bool is_counted = nobody_is_told || !shutdown_await(workers, &settled);
+    if (nobody_is_told && workers->dump)
         ct_dump_stop(workers->dump);
     worker_finish(&workers->worker[0]);
     stop_threads(workers, running);
@@ -195,15 +195,14 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
 
     unsigned running = start_threads(workers);
     int outcome = running < workers->count ? -errno : 0;
-    bool dumping = !outcome && workers->dump;
-    if (dumping)
+    if (!outcome && workers->dump)
         outcome = ct_dump_start(workers->dump);
     if (outcome) {
         log_cannot(outcome, "start a thread");
         stop_threads(workers, running);
     } else {
         bool moved = run_worker(&workers->worker[0]);
-        finish(workers, running, dumping);
+        finish(workers, running);
         outcome = moved && workers->signals->end_ns == 0 ? WORKERS_MOVED : 0;
     }
     worker_export_once(workers);

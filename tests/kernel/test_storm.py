@@ -8,7 +8,7 @@ import time
 import unittest
 
 from ctflow9 import Ctflow9
-from lab import PROGRAMS, Lab, many, packets_on_their_way, wait_until
+from lab import PROGRAMS, Lab, many, packets_on_their_way, stopped_thread, wait_until
 
 COUNT = 200000
 
@@ -90,6 +90,21 @@ class Storm(unittest.TestCase):
                 totals = exporter.totals()
                 self.assertEqual((totals["flows"], totals["lost"]), (count, 0))
                 self.assertEqual(exporter.output().count("\n"), count)
+
+    def test_deferred_while_the_look_is_cut_short(self):
+        """A look that takes too long is ended, and what does not fit until it has ended is awaited."""
+        with Lab() as lab:
+            lab.router.sysctl({"net.netfilter.nf_conntrack_udp_timeout": 600})
+            exporter = Ctflow9(lab, "--rcvbuf", "64K")
+            lab.make_flows(5000)
+            with stopped_thread(exporter.dump_thread()):
+                exporter.send(signal.SIGTERM)
+                exporter.wait_log("cut short")
+                lab.flush()
+            self.assertEqual(exporter.wait(60), 0)
+            totals = exporter.totals()
+            self.assertGreater(totals["deferred"], 0)
+            self.assertEqual((totals["flows"], totals["left_behind"]), (5000, 0))
 
     def test_left_behind(self):
         """What there was no time for is counted, and said."""
