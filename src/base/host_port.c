@@ -22,11 +22,12 @@ const char *host_port_write(const struct host_port *host_port, char text[HOST_PO
 
 /* ---- from text ---- */
 
-/* What could be the name of an interface. */
+/* What could be the name of an interface: the kernel takes none with a blank, a slash or a colon. One with a
+ * bracket could not be written between brackets. */
 static bool is_zone(const char *zone)
 {
     size_t octets = 0;
-    while (isprint((unsigned char)zone[octets]))
+    while (isgraph((unsigned char)zone[octets]) && strchr("/:]", zone[octets]) == NULL)
         octets++;
     return octets > 0 && octets < IF_NAMESIZE && zone[octets] == '\0';
 }

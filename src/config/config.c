@@ -21,7 +21,7 @@ enum { FILE_OCTETS_MAX = 1 << 20, PIPE_PATIENCE_MS = 10000 };
 
 struct config {
     const char *path;
-    char *text; /* owned */
+    const char *text;
     size_t octets;
 };
 
@@ -45,11 +45,11 @@ static void warn_of_writers(const char *path, const struct stat *status)
 }
 
 /* A pipe may have no writer yet: then it reads as if at its end. Octets, 0 at the end, or -errno. */
-static ssize_t read_patiently(struct config *config, int fd, bool is_pipe)
+static ssize_t read_patiently(int fd, bool is_pipe, char *text, size_t had)
 {
     for (;;) {
-        ssize_t octets = read(fd, config->text + config->octets, FILE_OCTETS_MAX - config->octets);
-        if (octets > 0 || (octets == 0 && (!is_pipe || config->octets > 0)))
+        ssize_t octets = read(fd, text + had, FILE_OCTETS_MAX - had);
+        if (octets > 0 || (octets == 0 && (!is_pipe || had > 0)))
             return octets;
         if (octets < 0 && errno != EAGAIN && errno != EINTR)
             return -errno;
@@ -61,7 +61,8 @@ static ssize_t read_patiently(struct config *config, int fd, bool is_pipe)
     }
 }
 
-static int read_all(struct config *config, int fd)
+/* Octets in text, or -errno. */
+static ssize_t read_all(const char *path, int fd, char text[FILE_OCTETS_MAX])
 {
     struct stat status;
     if (fstat(fd, &status) < 0)
@@ -70,26 +71,24 @@ static int read_all(struct config *config, int fd)
         return -EISDIR;
     if (!S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode))
         return -ENXIO;
-    warn_of_writers(config->path, &status);
-    config->text = malloc(FILE_OCTETS_MAX);
-    if (!config->text)
-        return -ENOMEM;
+    warn_of_writers(path, &status);
     ssize_t octets;
-    while ((octets = read_patiently(config, fd, S_ISFIFO(status.st_mode))) > 0)
-        config->octets += (size_t)octets;
-    return octets < 0 ? (int)octets : config->octets == FILE_OCTETS_MAX ? -EFBIG : 0;
+    size_t had = 0;
+    while ((octets = read_patiently(fd, S_ISFIFO(status.st_mode), text, had)) > 0)
+        had += (size_t)octets;
+    return octets < 0 ? octets : had == FILE_OCTETS_MAX ? -EFBIG : (ssize_t)had;
 }
 
-/* Reads the whole file, which may be a pipe; opening one waits for its writer unless told not to. 0 or
- * -errno. */
-static int read_file(struct config *config)
+/* Reads the whole file, which may be a pipe; opening one waits for its writer unless told not to. Octets in
+ * text, or -errno. */
+static ssize_t read_file(const char *path, char text[FILE_OCTETS_MAX])
 {
-    int fd = open(config->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return -errno;
-    int error = read_all(config, fd);
+    ssize_t octets = read_all(path, fd, text);
     close(fd);
-    return error;
+    return octets;
 }
 
 /* Why the file was not read. A link to nothing is there, while a missing default file is none of the errors.
@@ -197,28 +196,31 @@ static int refuse_text(const struct config *config, const json_error_t *json_err
     return option_error(why, "%s:%u:%u: %s", config->path, fault.line, fault.column, fault.why);
 }
 
-static int set_all(const struct config *config, struct options *options, struct option_error *why)
+int config_parse(struct options *options, const char *path, const char *text, size_t octets,
+                 struct option_error *why)
 {
+    const struct config config = {.path = path, .text = text, .octets = octets};
     json_error_t json_error;
-    json_t *object = json_loadb(config->text, config->octets, JSON_REJECT_DUPLICATES, &json_error);
+    json_t *object = json_loadb(text, octets, JSON_REJECT_DUPLICATES, &json_error);
     if (!object)
-        return refuse_text(config, &json_error, why);
+        return refuse_text(&config, &json_error, why);
     int error = 0;
     if (!json_is_object(object))
-        error = option_error(why, "%s:1: give an object: { \"collector\": \"192.0.2.10\" }", config->path);
+        error = option_error(why, "%s:1: give an object: { \"collector\": \"192.0.2.10\" }", path);
     size_t index = 0;
     for (void *key = json_object_iter(object); key && !error; key = json_object_iter_next(object, key))
         error =
-            set_key(config, index++, json_object_iter_key(key), json_object_iter_value(key), options, why);
+            set_key(&config, index++, json_object_iter_key(key), json_object_iter_value(key), options, why);
     json_decref(object);
     return error;
 }
 
 int config_read(struct options *options, const char *path, struct option_error *why)
 {
-    struct config config = {.path = path};
-    int error = read_file(&config);
-    error = error ? refuse_file(path, error, why) : set_all(&config, options, why);
-    free(config.text);
+    char *text = malloc(FILE_OCTETS_MAX);
+    ssize_t octets = text ? read_file(path, text) : -ENOMEM;
+    int error = octets < 0 ? refuse_file(path, (int)octets, why)
+                           : config_parse(options, path, text, (size_t)octets, why);
+    free(text);
     return error;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/config/json_fault.h"
 
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,6 +11,12 @@ struct place {
     const char *token, *token_end;
     int before; /* the last octet of the token before, 0 when it is the first one */
 };
+
+/* JSON has fewer of them than isspace(). */
+static bool is_blank(int octet)
+{
+    return octet == ' ' || octet == '\t' || octet == '\n' || octet == '\r';
+}
 
 static bool is_punctuation(int octet)
 {
@@ -28,7 +33,7 @@ static const char *end_of_token(const char *at, const char *end)
             at += *at == '\\' && at + 1 < end;
         return at < end && *at == '"' ? at + 1 : at;
     }
-    while (at < end && !isspace((unsigned char)*at) && !is_punctuation(*at) && *at != '"')
+    while (at < end && !is_blank(*at) && !is_punctuation(*at) && *at != '"')
         at++;
     return at;
 }
@@ -39,7 +44,7 @@ static struct place find_token(const char *text, size_t octets, size_t position)
     const char *end = text + octets;
     struct place place = {.token = text, .token_end = text};
     for (;;) {
-        while (place.token < end && isspace((unsigned char)*place.token))
+        while (place.token < end && is_blank(*place.token))
             place.token++;
         place.token_end = place.token < end ? end_of_token(place.token, end) : end;
         if (place.token == end || place.token_end >= text + position)
@@ -70,19 +75,28 @@ __attribute__((format(printf, 2, 3))) static void say(struct json_fault *fault, 
     va_end(arguments);
 }
 
+/* Whether there is a closing quote; string is what follows the opening one. */
+static bool is_closed(const char *string, const char *end)
+{
+    while (string < end && *string != '"')
+        string += *string == '\\' && string + 1 < end ? 2 : 1;
+    return string < end;
+}
+
 /* A string that is not closed, or has something in it that has to be written in another way. */
 static const char *fault_of_string(const char *string, const char *end)
 {
+    const bool closed = is_closed(string, end);
     for (; string < end; string++) {
         if ((unsigned char)*string < ' ')
             return "there is a control character in this string";
         if (*string != '\\')
             continue;
-        if (++string == end || strchr("\"\\/bfnrtu", *string) == NULL)
+        if (++string == end || *string == '\0' || strchr("\"\\/bfnrtu", *string) == NULL)
             return "there is a backslash in this string: a backslash is written as two";
     }
-    return end[-1] == '"' ? "there is an impossible \\u in this string"
-                          : "this string does not end on its line: is there a quote missing?";
+    return closed ? "there is an impossible \\u in this string"
+                  : "this string does not end on its line: is there a quote missing?";
 }
 
 /* A token that cannot stand where it does. */
@@ -94,7 +108,7 @@ static void say_token(struct json_fault *fault, const struct place *place)
     int shown = octets < SHOWN_MAX ? (int)octets : SHOWN_MAX;
     bool value_before = place->before != 0 &&
                         (!is_punctuation(place->before) || place->before == '}' || place->before == ']');
-    bool closed = octets > 1 && place->token_end[-1] == '"';
+    bool closed = is_closed(place->token + 1, place->token_end);
 
     if (*place->token == '"' && (!closed || (place->before != 0 && !value_before)))
         say(fault, "%s", fault_of_string(place->token + 1, place->token_end));

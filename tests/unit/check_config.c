@@ -226,6 +226,10 @@ static const struct {
     {"{ \"netns\": \"\xc3\xa4\xe2\x82\xac\" 2 }", "1:17: there is a comma or a colon missing before '2'"},
     {"{ \"fields\": [\"mark\" \"zone\"] }", "1:21: there is a comma or a colon missing before '\"zone\"'"},
     {"{ \"netns\": \"a\n\" }", "1:12: this string does not end on its line: is there a quote missing?"},
+    {"{ \"print\": true,\f \"json\": true }",
+     "1:17: '\f' is not true, false, null, a number or in double quotes"},
+    {"{ \"netns\": true, \"\n }", "1:18: this string does not end on its line: is there a quote missing?"},
+    {"{ \"netns\": \"a\\\"\n }", "1:12: this string does not end on its line: is there a quote missing?"},
     {"{ \"netns\": \"a\tb\" }", "1:12: there is a control character in this string"},
     {"{ \"netns\": \"C:\\x\" }", "1:12: there is a backslash in this string: a backslash is written as two"},
     {"{ \"netns\": \"\\ud800\" }", "1:12: there is an impossible \\u in this string"},
@@ -238,6 +242,14 @@ static const struct {
     {"collector = 192.0.2.1\n", "1:1: give an object: { \"collector\": \"192.0.2.10\" }"},
     {"\xef\xbb\xbf{}", "1:1: give an object: { \"collector\": \"192.0.2.10\" }"},
 };
+
+START_TEST(nul_behind_a_backslash)
+{
+    static const char text[] = "{ \"netns\": \"\\\0\" }";
+    ck_assert_int_eq(read_octets(text, sizeof(text) - 1), -EINVAL);
+    ck_assert_msg(strstr(why.text, ":1:12: there is a backslash in this string"), "%s", why.text);
+}
+END_TEST
 
 START_TEST(text_that_is_not_json)
 {
@@ -422,6 +434,7 @@ int main(void)
     tcase_add_test(tests, null_and_nothing_change_nothing);
     tcase_add_test(tests, a_list_replaces_what_was_there);
     tcase_add_loop_test(tests, fault, 0, sizeof(faults) / sizeof(faults[0]));
+    tcase_add_test(tests, nul_behind_a_backslash);
     tcase_add_loop_test(tests, text_that_is_not_json, 0, sizeof(not_json) / sizeof(not_json[0]));
     tcase_add_test(tests, octets_that_are_no_text);
     tcase_add_test(tests, files_that_cannot_be_read);

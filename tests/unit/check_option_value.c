@@ -325,6 +325,10 @@ static const struct {
     {"fe80::1%", "not the name of an interface"},
     {"fe80::1%anamelongerthan15", "not the name of an interface"},
     {"fe80::1%eth\n0", "not the name of an interface"},
+    {"fe80::1%eth0:1", "not the name of an interface"},
+    {"fe80::1%eth/0", "not the name of an interface"},
+    {"fe80::1%eth]0", "not the name of an interface"},
+    {"fe80::1%eth 0", "not the name of an interface"},
 };
 
 START_TEST(no_collector)

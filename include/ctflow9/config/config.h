@@ -13,3 +13,8 @@
  * warned of.
  */
 int config_read(struct options *options, const char *path, struct option_error *why);
+
+/* The same with the octets of the file, which need not end with a NUL; path is its name in *why. 0 or
+ * -EINVAL. Pure. */
+int config_parse(struct options *options, const char *path, const char *text, size_t octets,
+                 struct option_error *why);
