@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/config/option_host.h"
 
+#include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -43,10 +45,29 @@ static int refuse(enum host_port_fault fault, const char *text, const char *host
 
 _Static_assert((int)OPTIONS_TEXT_MAX == (int)HOST_PORT_HOST_MAX, "an address is a text, and a host");
 
+/* The kernel takes the others too, and then sends from an address of its own choice. Of an interface that is
+ * not there nothing is known. */
+static bool is_of_one_machine(const char *host)
+{
+    struct sockaddr_storage address;
+    if (host_port_numeric(host, 0, &address) != 0)
+        return true;
+    if (address.ss_family == AF_INET6) {
+        const struct in6_addr *ipv6 = &((struct sockaddr_in6 *)(void *)&address)->sin6_addr;
+        return !IN6_IS_ADDR_UNSPECIFIED(ipv6) && !IN6_IS_ADDR_MULTICAST(ipv6);
+    }
+    uint32_t ipv4 = ntohl(((struct sockaddr_in *)(void *)&address)->sin_addr.s_addr);
+    return ipv4 != INADDR_ANY && ipv4 != INADDR_BROADCAST && !IN_MULTICAST(ipv4);
+}
+
 static int set_address(const struct option_row *row, struct options *options, const char *text,
                        struct option_error *why)
 {
-    return refuse(host_port_read_address(option_place(row, options), text), text, text, NULL, why);
+    char *address = option_place(row, options);
+    enum host_port_fault fault = host_port_read_address(address, text);
+    if (fault == HOST_PORT_FINE && !is_of_one_machine(address))
+        return option_error(why, "'%.100s' is no address to send from: give one of this machine's", text);
+    return refuse(fault, text, text, NULL, why);
 }
 
 static json_t *address_json(const struct option_row *row, const struct options *options)

@@ -184,7 +184,7 @@ const char *udp_socket_hint(int error)
     case EADDRNOTAVAIL:
         return " (the local address is not there, or it belongs to a VRF: see ip vrf exec)";
     case EINVAL:
-        return " (no route leads to it from the local address)";
+        return " (no route leads to it from the local address, or it is link-local and lacks its interface)";
     case EMSGSIZE:
         return " (give a smaller --max-datagram)";
     case EMFILE:

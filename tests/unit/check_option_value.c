@@ -421,6 +421,11 @@ START_TEST(addresses)
     check_refused("source-address", "192.0.2.7:99", "is not an IPv6 address");
     check_refused("source-address", "[::1]", "is not an IPv6 address");
     check_refused("source-address", "fe80::7", "is link-local");
+    check_refused("source-address", "0.0.0.0", "is no address to send from");
+    check_refused("source-address", "::", "is no address to send from");
+    check_refused("source-address", "::ffff:255.255.255.255", "is no address to send from");
+    check_refused("source-address", "224.0.0.1", "is no address to send from");
+    check_refused("source-address", "ff02::1", "is no address to send from");
 }
 END_TEST
 
