@@ -386,6 +386,7 @@ static void run_last_dump(struct ct_dump *dump)
 static void *run(void *context)
 {
     struct ct_dump *dump = context;
+    int niceness = getpriority(PRIO_PROCESS, 0);
     setpriority(PRIO_PROCESS, 0, NICENESS); /* for this thread only: reading events comes first */
     while (!is_stopping(dump) && !is_finishing(dump)) {
         uint64_t before_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID);
@@ -395,6 +396,7 @@ static void *run(void *context)
     }
     if (is_stopping(dump))
         return NULL;
+    setpriority(PRIO_PROCESS, 0, niceness); /* there is no look after this one; it takes CAP_SYS_NICE */
     run_last_dump(dump);
     /* Pairs with the acquire in ct_dump_is_over(). */
     atomic_store_explicit(&dump->over, true, memory_order_release);
