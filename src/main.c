@@ -82,10 +82,13 @@ int main(int argc, char **argv)
     }
     log_init(options.verbose);
 
-    int outcome = signals_open(&signals);
-    outcome = outcome < 0 ? explain(outcome, "handle signals") : WORKERS_MOVED;
-    while (outcome == WORKERS_MOVED)
+    int outcome = explain(signals_open(&signals), "handle signals");
+    if (!outcome)
         outcome = run(&options, &exporter, &totals, &signals);
+    while (outcome == WORKERS_MOVED)
+        outcome = workers_await_netns(options.netns, exporter, &signals)
+                      ? run(&options, &exporter, &totals, &signals)
+                      : 0;
     if (exporter) {
         exporter_finish(exporter);
         stats_log(&totals);

@@ -67,7 +67,7 @@ static int set_address(const struct option_row *row, struct options *options, co
     enum host_port_fault fault = host_port_read_address(address, text);
     if (fault == HOST_PORT_FINE && !is_of_one_machine(address))
         return option_error(why, "'%.100s' is no address to send from: give one of this machine's", text);
-    return refuse(fault, text, text, NULL, why);
+    return refuse(fault, text, text, "", why);
 }
 
 static json_t *address_json(const struct option_row *row, const struct options *options)

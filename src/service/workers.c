@@ -212,3 +212,23 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
     int error = atomic_load_explicit(&workers->error, memory_order_relaxed);
     return error ? error : outcome;
 }
+
+bool workers_await_netns(const char *netns, struct exporter *exporter, struct signals *signals)
+{
+    struct netns_id present;
+    for (bool told = false; signals->end_ns == 0 && netns_identify(netns, &present) != 0; told = true) {
+        if (!told)
+            log_warnx("network namespace %s is gone again: waiting until there is one of that name", netns);
+        struct poll_set set;
+        poll_set_clear(&set);
+        poll_set_add(&set, signals->fd, POLLIN);
+        exporter_begin(exporter, instant_now());
+        exporter_run(exporter, instant_now());
+        exporter_wants(exporter, &set);
+        uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+        poll_set_before(&set, now_ns + NETNS_CHECK_NS);
+        poll_set_wait(&set, now_ns);
+        signals_take(signals, instant_read_clock(CLOCK_MONOTONIC));
+    }
+    return signals->end_ns == 0;
+}

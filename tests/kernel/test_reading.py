@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What ctflow9 reads: other namespaces, marks, kernels without accounting, and what it says at start."""
 
+import os
 import re
 import signal
 import time
@@ -206,8 +207,34 @@ class Reading(unittest.TestCase):
                 self.assertEqual(re.findall(r"totals: .* flows (\d+)", exporter.log()), [str(flows)])
                 self.assertEqual(exporter.output().count("\n"), flows)
 
-    def make_inner(self, lab):
-        inner = lab.namespace("inner")
+    def test_namespace_gone_again(self):
+        """It vanishes while ctflow9 still takes what is left of the one before: the next one is waited for."""
+        with Lab() as lab:
+            first = self.make_inner(lab)
+            second = self.make_inner(lab, "second")
+            link = os.path.join(lab.directory, "link")
+            os.symlink(first.path, link)
+            exporter = Process(lab, "ctflow9", [BINARY, "--json", "--set-sysctls", "--netns", link,
+                                                "--rcvbuf", "4K", "--active-timeout", 0])
+            wait_until(lambda: first.listeners() == 1, "ctflow9 listens")
+            first.run(f"{PROGRAMS}/make_flows", "--flows", 2000)
+            exporter.send(signal.SIGSTOP)
+            first.run("conntrack", "-F")  # does not fit, so that going over takes seconds
+            os.symlink(second.path, link + "2")
+            os.rename(link + "2", link)
+            exporter.send(signal.SIGCONT)
+            exporter.wait_log("is another one now")
+            os.unlink(link)
+            exporter.wait_log("is gone again")
+            os.symlink(second.path, link)
+            wait_until(lambda: second.listeners() == 1, "ctflow9 listens")
+            second.run(f"{PROGRAMS}/make_flows", "--flows", 1000)
+            second.run("conntrack", "-F")
+            wait_until(lambda: exporter.output().count("\n") == 3000, "3000 lines are there")
+            self.assertEqual(exporter.stop(), 0)
+
+    def make_inner(self, lab, name="inner"):
+        inner = lab.namespace(name)
         inner.nft("table inet t { chain c { type filter hook output priority 0; ct state new accept; }; }")
         return inner
 

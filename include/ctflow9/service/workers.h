@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <stdbool.h>
+
 #include "ctflow9/base/stats.h"
 #include "ctflow9/config/options.h"
 #include "ctflow9/service/exporter.h"
@@ -36,3 +38,9 @@ void workers_close(struct workers *workers); /* NULL is fine */
 enum { WORKERS_MOVED = 1 };
 int workers_run(struct workers *workers, struct exporter *exporter, struct stats *totals,
                 struct signals *signals);
+
+/*
+ * After WORKERS_MOVED: until there is a namespace of that name, for it may be gone again by now. What is held
+ * goes on being exported. false: a signal said to end.
+ */
+bool workers_await_netns(const char *netns, struct exporter *exporter, struct signals *signals);
