@@ -112,6 +112,8 @@ static const char *advice(int error)
         return " (raise the limit: ulimit -n, systemd's LimitNOFILE=)";
     case ENFILE:
         return " (raise the machine's limit: sysctl fs.file-max)";
+    case EAGAIN: /* of pthread_create() */
+        return " (raise the limit on threads or memory: ulimit -u and -v, systemd's TasksMax=)";
     default:
         return "";
     }

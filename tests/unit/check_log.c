@@ -78,11 +78,15 @@ START_TEST(errors_are_remembered)
     log_cannot(-ENOENT, "open %s", "it");
     ck_assert(log_error_was_called());
     log_cannot(-EMFILE, "open it");
-    ck_assert_str_eq(written(),
-                     "ctflow9: warning: a warning\nctflow9: a line\n"
-                     "ctflow9: error: cannot open it: No such file or directory\n"
-                     "ctflow9: error: cannot open it: Too many open files (raise the limit: ulimit -n, "
-                     "systemd's LimitNOFILE=)\n");
+    log_cannot(-EAGAIN, "start it");
+    ck_assert_str_eq(
+        written(),
+        "ctflow9: warning: a warning\nctflow9: a line\n"
+        "ctflow9: error: cannot open it: No such file or directory\n"
+        "ctflow9: error: cannot open it: Too many open files (raise the limit: ulimit -n, "
+        "systemd's LimitNOFILE=)\n"
+        "ctflow9: error: cannot start it: Resource temporarily unavailable (raise the limit on threads or "
+        "memory: ulimit -u and -v, systemd's TasksMax=)\n");
 }
 END_TEST
 

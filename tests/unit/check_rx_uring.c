@@ -76,15 +76,20 @@ int socket(int domain, int type, int protocol)
     return fd;
 }
 
+static int compare(void)
+{
+    return CTFLOW9_URING ? rx_compare(&rx_uring, &rx_recvmmsg) : -EOPNOTSUPP;
+}
+
 START_TEST(compares_what_both_cost)
 {
     static const int rooms[] = {0, 100000, 10000, 1};
     for (unsigned i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
         octets_of_room = rooms[i];
-        ck_assert_int_gt(rx_compare(&rx_uring, &rx_recvmmsg), 0);
+        ck_assert_int_gt(compare(), 0);
     }
     lab_refuse(SYS_io_uring_enter, EACCES);
-    ck_assert_int_eq(rx_compare(&rx_uring, &rx_recvmmsg), -EACCES);
+    ck_assert_int_eq(compare(), -EACCES);
 }
 END_TEST
 
