@@ -87,6 +87,7 @@ static bool is_closed(const char *string, const char *end)
 static const char *fault_of_string(const char *string, const char *end)
 {
     const bool closed = is_closed(string, end);
+    bool escapes = false;
     for (; string < end; string++) {
         if ((unsigned char)*string < ' ')
             return "there is a control character in this string";
@@ -94,9 +95,11 @@ static const char *fault_of_string(const char *string, const char *end)
             continue;
         if (++string == end || *string == '\0' || strchr("\"\\/bfnrtu", *string) == NULL)
             return "there is a backslash in this string: a backslash is written as two";
+        escapes |= *string == 'u';
     }
-    return closed ? "there is an impossible \\u in this string"
-                  : "this string does not end on its line: is there a quote missing?";
+    if (!closed)
+        return "this string does not end on its line: is there a quote missing?";
+    return escapes ? "there is an impossible \\u in this string" : "there cannot be a string here";
 }
 
 /* A token that cannot stand where it does. */
@@ -131,6 +134,13 @@ static void say_token(struct json_fault *fault, const struct place *place)
 
 void json_fault_find(struct json_fault *fault, const char *text, size_t octets, const json_error_t *error)
 {
+    /* jansson's position is wrong behind one. */
+    const char *nul = memchr(text, '\0', octets);
+    if (nul) {
+        count_lines(fault, text, nul);
+        say(fault, "there is a NUL octet here: is this a text file?");
+        return;
+    }
     bool at_end = json_error_code(error) == json_error_premature_end_of_input;
     struct place place = find_token(text, octets, at_end ? octets + 1 : (size_t)error->position);
     int shown = (int)(place.token_end - place.token);
