@@ -75,6 +75,8 @@ int main(int argc, char **argv)
     switch (command_line_parse(&options, argc, argv)) {
     case COMMAND_LINE_DONE:
         return EXIT_SUCCESS;
+    case COMMAND_LINE_FAILED:
+        return EXIT_FAILURE;
     case COMMAND_LINE_REFUSED:
         return EXIT_REFUSED;
     case COMMAND_LINE_RUN:

@@ -188,14 +188,20 @@ static int read_all(struct command_line *line, struct options *options, const ch
     return error ? error : check_together(options, why);
 }
 
+/* The options may be right: what it took to read them was not to be had. */
+static bool is_shortage(int error)
+{
+    return error == -ENOMEM || error == -EMFILE || error == -ENFILE;
+}
+
 /* One line, whatever the file or the flags had in them. */
-static void print_error(FILE *err, struct option_error *why)
+static void print_error(FILE *err, const char *what, struct option_error *why)
 {
     for (char *octet = why->text; *octet != '\0'; octet++) {
         if (iscntrl((unsigned char)*octet))
             *octet = '?';
     }
-    fprintf(err, "ctflow9: %s\n", why->text);
+    fprintf(err, "ctflow9: %s%s\n", what, why->text);
 }
 
 /* Does what --help, --version or --check asked for. 0 or -errno. */
@@ -226,8 +232,8 @@ enum command_line_outcome command_line_parse_with(struct options *options, int a
             return COMMAND_LINE_DONE;
         option_error(&why, "standard output: %s", strerror(-error));
     }
-    print_error(err, &why);
-    return COMMAND_LINE_REFUSED;
+    print_error(err, is_shortage(error) ? "error: " : "", &why);
+    return is_shortage(error) ? COMMAND_LINE_FAILED : COMMAND_LINE_REFUSED;
 }
 
 enum command_line_outcome command_line_parse(struct options *options, int argc, char **argv)

@@ -37,6 +37,7 @@ static void check_said(enum command_line_outcome outcome, const char *out, const
     case COMMAND_LINE_DONE:
         require(*out != '\0' && (*err == '\0' || strncmp(err, "ctflow9: warning: ", 18) == 0));
         break;
+    case COMMAND_LINE_FAILED:
     case COMMAND_LINE_REFUSED:
         require(*out == '\0' && strncmp(err, "ctflow9: ", 9) == 0);
         require(err[9] != '\0' && strchr(err, '\n') == err + strlen(err) - 1);

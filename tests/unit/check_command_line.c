@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -381,6 +382,19 @@ START_TEST(check_finds_faults)
 }
 END_TEST
 
+/* The options may be right, so nobody is told that they are wrong. */
+START_TEST(cannot_be_read)
+{
+    struct rlimit limit, few;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few = (struct rlimit){.rlim_cur = 3, .rlim_max = limit.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    enum command_line_outcome outcome = parse("-f /dev/null");
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0); /* a sanitizer opens files at the end */
+    ck_assert_int_eq(outcome, COMMAND_LINE_FAILED);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("options");
@@ -401,6 +415,7 @@ int main(void)
     tcase_add_test(tests, help_fits_the_screen_and_names_every_setting);
     tcase_add_test(tests, what_check_prints_is_a_configuration_that_says_the_same);
     tcase_add_test(tests, check_finds_faults);
+    tcase_add_test(tests, cannot_be_read);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

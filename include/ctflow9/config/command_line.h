@@ -8,6 +8,7 @@
 enum command_line_outcome {
     COMMAND_LINE_RUN,    /* go on */
     COMMAND_LINE_DONE,   /* --help, --version or --check did its work on standard output: exit 0 */
+    COMMAND_LINE_FAILED, /* there was no memory or descriptor to read them with, one line says so: exit 1 */
     COMMAND_LINE_REFUSED /* one line on standard error said what was wrong, where, and what would be right:
                           * exit 2
                           */
