@@ -31,15 +31,15 @@ int flow_ring_open(struct flow_ring **ring, size_t capacity)
         octets > SIZE_MAX - CACHE_LINE_OCTETS)
         return -ENOMEM;
     octets = (octets + CACHE_LINE_OCTETS - 1) / CACHE_LINE_OCTETS * CACHE_LINE_OCTETS;
-    struct flow_ring *new = aligned_alloc(CACHE_LINE_OCTETS, octets);
-    if (!new)
+    struct flow_ring *opened = aligned_alloc(CACHE_LINE_OCTETS, octets);
+    if (!opened)
         return -ENOMEM;
-    atomic_init(&new->put, 0);
-    atomic_init(&new->taken, 0);
-    new->taken_seen = 0;
-    new->put_seen = 0;
-    new->capacity = capacity;
-    *ring = new;
+    atomic_init(&opened->put, 0);
+    atomic_init(&opened->taken, 0);
+    opened->taken_seen = 0;
+    opened->put_seen = 0;
+    opened->capacity = capacity;
+    *ring = opened;
     return 0;
 }
 

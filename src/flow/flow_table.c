@@ -36,19 +36,19 @@ bool flow_table_would_fit(uint64_t capacity)
 
 int flow_table_open(struct flow_table **table, uint32_t capacity)
 {
-    struct flow_table *new = calloc(1, sizeof(*new));
-    if (!new)
+    struct flow_table *opened = calloc(1, sizeof(*opened));
+    if (!opened)
         return -ENOMEM;
-    new->capacity = capacity;
-    while (bucket_count(new) < capacity)
-        new->bucket_mask = new->bucket_mask * 2 + 1;
-    new->buckets = memory_map(bucket_count(new), sizeof(*new->buckets), MEMORY_WHEN_TOUCHED);
-    new->slots = memory_map(capacity, sizeof(*new->slots), MEMORY_WHEN_TOUCHED);
-    if (!new->buckets || !new->slots) {
-        flow_table_close(new);
+    opened->capacity = capacity;
+    while (bucket_count(opened) < capacity)
+        opened->bucket_mask = opened->bucket_mask * 2 + 1;
+    opened->buckets = memory_map(bucket_count(opened), sizeof(*opened->buckets), MEMORY_WHEN_TOUCHED);
+    opened->slots = memory_map(capacity, sizeof(*opened->slots), MEMORY_WHEN_TOUCHED);
+    if (!opened->buckets || !opened->slots) {
+        flow_table_close(opened);
         return -ENOMEM;
     }
-    *table = new;
+    *table = opened;
     return 0;
 }
 

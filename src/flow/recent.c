@@ -41,21 +41,21 @@ struct recent {
 
 int recent_open(struct recent **recent, uint32_t capacity)
 {
-    struct recent *new = calloc(1, sizeof(*new));
-    if (!new)
+    struct recent *opened = calloc(1, sizeof(*opened));
+    if (!opened)
         return -ENOMEM;
-    new->capacity = 1;
-    while (new->capacity < capacity)
-        new->capacity *= 2;
-    new->lines = (new->capacity + new->capacity / 2) / MARKS + 1;
-    new->log = memory_map(new->capacity, sizeof(*new->log), MEMORY_AT_ONCE);
-    new->younger = memory_map(new->lines, sizeof(*new->younger), MEMORY_WHEN_TOUCHED);
-    new->older = memory_map(new->lines, sizeof(*new->older), MEMORY_WHEN_TOUCHED);
-    if (!new->log || !new->younger || !new->older) {
-        recent_close(new);
+    opened->capacity = 1;
+    while (opened->capacity < capacity)
+        opened->capacity *= 2;
+    opened->lines = (opened->capacity + opened->capacity / 2) / MARKS + 1;
+    opened->log = memory_map(opened->capacity, sizeof(*opened->log), MEMORY_AT_ONCE);
+    opened->younger = memory_map(opened->lines, sizeof(*opened->younger), MEMORY_WHEN_TOUCHED);
+    opened->older = memory_map(opened->lines, sizeof(*opened->older), MEMORY_WHEN_TOUCHED);
+    if (!opened->log || !opened->younger || !opened->older) {
+        recent_close(opened);
         return -ENOMEM;
     }
-    *recent = new;
+    *recent = opened;
     return 0;
 }
 

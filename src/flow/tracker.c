@@ -67,22 +67,22 @@ static uint32_t recent_capacity(uint32_t repeats_max)
 int tracker_open(struct tracker **tracker, const struct tracker_config *config, tracker_report *report,
                  void *context)
 {
-    struct tracker *new = calloc(1, sizeof(*new));
-    if (!new)
+    struct tracker *opened = calloc(1, sizeof(*opened));
+    if (!opened)
         return -ENOMEM;
-    new->config = *config;
-    new->report = report;
-    new->context = context;
-    new->rule = (struct row_rule){.began_ns = config->began_ns, .age_ns = config->active_timeout_ns};
-    new->adopted = config->active_timeout_ns == 0;
-    int error = flow_table_open(&new->table, config->capacity + config->reserve);
+    opened->config = *config;
+    opened->report = report;
+    opened->context = context;
+    opened->rule = (struct row_rule){.began_ns = config->began_ns, .age_ns = config->active_timeout_ns};
+    opened->adopted = config->active_timeout_ns == 0;
+    int error = flow_table_open(&opened->table, config->capacity + config->reserve);
     if (!error)
-        error = recent_open(&new->recent, recent_capacity(config->repeats_max));
+        error = recent_open(&opened->recent, recent_capacity(config->repeats_max));
     if (error) {
-        tracker_close(new);
+        tracker_close(opened);
         return error;
     }
-    *tracker = new;
+    *tracker = opened;
     return 0;
 }
 

@@ -62,25 +62,25 @@ struct ct_dump {
 
 int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config)
 {
-    struct ct_dump *new = calloc(1, sizeof(*new));
-    if (!new)
+    struct ct_dump *opened = calloc(1, sizeof(*opened));
+    if (!opened)
         return -ENOMEM;
-    new->config = *config;
-    new->rule.began_ns = config->began_ns;
-    new->wake_fd = -1;
-    wall_clock_start(&new->clock);
-    new->fd = netlink_socket_open();
-    int error = new->fd < 0 ? new->fd : ct_decoder_open(&new->decoder);
+    opened->config = *config;
+    opened->rule.began_ns = config->began_ns;
+    opened->wake_fd = -1;
+    wall_clock_start(&opened->clock);
+    opened->fd = netlink_socket_open();
+    int error = opened->fd < 0 ? opened->fd : ct_decoder_open(&opened->decoder);
     if (!error) {
-        new->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        error = new->wake_fd < 0 ? -errno : 0;
+        opened->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        error = opened->wake_fd < 0 ? -errno : 0;
     }
     if (error) {
         log_cannot(error, "open what it takes to read the conntrack table");
-        ct_dump_close(new);
+        ct_dump_close(opened);
         return error;
     }
-    *dump = new;
+    *dump = opened;
     return 0;
 }
 

@@ -124,14 +124,14 @@ static void make_key(struct key *key, const struct aggregate_by *by, unsigned sh
         uint8_t octets[sizeof(struct record)];
         uint32_t words[RECORD_WORDS];
     } mask = {0};
-    struct template template;
+    struct template layout;
 
     key->blank.source_prefix_bits = (uint8_t)source_bits(by, shape);
     key->blank.destination_prefix_bits = (uint8_t)destination_bits(by, shape);
-    template_of_shape(&template, aggregate_shape(by, shape));
-    for (unsigned i = 0; i < template.field_count; i++) {
-        uint8_t *octet = mask.octets + template.fields[i]->offset;
-        unsigned bits = key_bits(template.fields[i], key);
+    template_of_shape(&layout, aggregate_shape(by, shape));
+    for (unsigned i = 0; i < layout.field_count; i++) {
+        uint8_t *octet = mask.octets + layout.fields[i]->offset;
+        unsigned bits = key_bits(layout.fields[i], key);
         for (; bits >= 8; bits -= 8)
             *octet++ = 0xff;
         if (bits > 0)
@@ -163,22 +163,22 @@ static uint64_t bucket_count(const struct aggregate *aggregate)
 int aggregate_open(struct aggregate **aggregate, const struct aggregate_config *config, aggregate_sink *sink,
                    void *context)
 {
-    struct aggregate *new = calloc(1, sizeof(*new));
-    if (!new)
+    struct aggregate *opened = calloc(1, sizeof(*opened));
+    if (!opened)
         return -ENOMEM;
-    new->config = *config;
-    new->sink = sink;
-    new->context = context;
-    while (bucket_count(new) < config->capacity)
-        new->bucket_mask = new->bucket_mask * 2 + 1;
-    new->buckets = memory_map(bucket_count(new), sizeof(*new->buckets), MEMORY_WHEN_TOUCHED);
-    new->entries = memory_map(config->capacity, sizeof(*new->entries), MEMORY_WHEN_TOUCHED);
-    int error = new->buckets &&new->entries ? make_keys(new) : -ENOMEM;
+    opened->config = *config;
+    opened->sink = sink;
+    opened->context = context;
+    while (bucket_count(opened) < config->capacity)
+        opened->bucket_mask = opened->bucket_mask * 2 + 1;
+    opened->buckets = memory_map(bucket_count(opened), sizeof(*opened->buckets), MEMORY_WHEN_TOUCHED);
+    opened->entries = memory_map(config->capacity, sizeof(*opened->entries), MEMORY_WHEN_TOUCHED);
+    int error = opened->buckets && opened->entries ? make_keys(opened) : -ENOMEM;
     if (error) {
-        aggregate_close(new);
+        aggregate_close(opened);
         return error;
     }
-    *aggregate = new;
+    *aggregate = opened;
     return 0;
 }
 

@@ -26,7 +26,7 @@ enum {
 
 /* One data datagram in the making: header, one FlowSet, its records. */
 struct open_datagram {
-    struct template template;
+    struct template layout;
     struct writer writer;
     unsigned records;
     uint64_t first_added_ns; /* monotonic; when the oldest record was added */
@@ -86,7 +86,7 @@ static void start_datagram(const struct packet *packet, struct open_datagram *op
 {
     open->writer = writer_on(open->octets, packet->config.max_datagram & ~3U);
     write_header(&open->writer, packet, 0, (struct epoch_stamp){0});
-    writer_put_u16(&open->writer, open->template.id);
+    writer_put_u16(&open->writer, open->layout.id);
     writer_put_u16(&open->writer, 0);
     open->records = 0;
     open->latest_ms = 0;
@@ -118,28 +118,28 @@ static int open_aggregate(struct packet *packet)
 int packet_open(struct packet **packet, const struct packet_config *config, struct instant now,
                 packet_sink *sink, void *context)
 {
-    struct packet *new = memory_allocate(sizeof(*new), SHAPES_OF_FLOW, config->max_datagram);
-    if (!new)
+    struct packet *opened = memory_allocate(sizeof(*opened), SHAPES_OF_FLOW, config->max_datagram);
+    if (!opened)
         return -ENOMEM;
-    new->config = *config;
-    new->sink = sink;
-    new->context = context;
-    new->now = now;
-    new->epoch = epoch_at(to_ms(now.wall_ns));
-    int error = aggregate_is_wanted(&config->aggregate) ? open_aggregate(new) : 0;
+    opened->config = *config;
+    opened->sink = sink;
+    opened->context = context;
+    opened->now = now;
+    opened->epoch = epoch_at(to_ms(now.wall_ns));
+    int error = aggregate_is_wanted(&config->aggregate) ? open_aggregate(opened) : 0;
     if (error) {
-        packet_close(new);
+        packet_close(opened);
         return error;
     }
-    new->shape_mask = shape_of_records(new, SHAPE_OF_FLOW) & SHAPE_OF_FLOW;
+    opened->shape_mask = shape_of_records(opened, SHAPE_OF_FLOW) & SHAPE_OF_FLOW;
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++) {
-        new->open[i].octets = new->buffers + i *(size_t)config->max_datagram;
-        template_of_shape(&new->open[i].template, shape_of_records(new, shape_at(i)));
-        start_datagram(new, &new->open[i]);
+        opened->open[i].octets = opened->buffers + i * (size_t)config->max_datagram;
+        template_of_shape(&opened->open[i].layout, shape_of_records(opened, shape_at(i)));
+        start_datagram(opened, &opened->open[i]);
     }
     for (unsigned i = 0; i < OPTIONS_TEMPLATES; i++)
-        template_of_options(&new->options[i], &fields_options[i]);
-    *packet = new;
+        template_of_options(&opened->options[i], &fields_options[i]);
+    *packet = opened;
     return 0;
 }
 
@@ -154,7 +154,7 @@ void packet_close(struct packet *packet)
 static void seal(struct packet *packet, struct open_datagram *open, struct instant now)
 {
     struct writer *writer = &open->writer;
-    size_t records_octets = open->records * (size_t)open->template.record_octets;
+    size_t records_octets = open->records * (size_t)open->layout.record_octets;
     size_t padding = (4 - records_octets % 4) % 4;
     writer_pad(writer);
     writer_patch_u16(writer, PACKET_HEADER_OCTETS + 2,
@@ -291,12 +291,12 @@ static void append(struct packet *packet, struct open_datagram *open, const stru
         open->first_added_ns = packet->now.monotonic_ns;
         packet->open_count++;
     }
-    template_write_record(&open->template, record, &open->writer);
+    template_write_record(&open->layout, record, &open->writer);
     open->records++;
     if (last_ms > open->latest_ms)
         open->latest_ms = last_ms;
     stats_count(&packet->config.stats->records, 1);
-    if (writer_room(&open->writer) < open->template.record_octets)
+    if (writer_room(&open->writer) < open->layout.record_octets)
         seal(packet, open, packet->now);
 }
 
@@ -351,21 +351,21 @@ static void fill_exporter(const struct packet *packet, const struct packet_total
 }
 
 /* A FlowSet with one template in it. No padding: nfdump takes it for another template. */
-static void write_template_flowset(struct writer *writer, const struct template *template)
+static void write_template_flowset(struct writer *writer, const struct template *layout)
 {
     size_t begin = writer_length(writer);
-    writer_put_u16(writer, template->scope_count > 0 ? FLOWSET_OPTIONS_TEMPLATES : FLOWSET_TEMPLATES);
+    writer_put_u16(writer, layout->scope_count > 0 ? FLOWSET_OPTIONS_TEMPLATES : FLOWSET_TEMPLATES);
     writer_put_u16(writer, 0);
-    template_write(template, writer);
+    template_write(layout, writer);
     writer_patch_u16(writer, begin + 2, (uint16_t)(writer_length(writer) - begin));
 }
 
-static void write_data_flowset(struct writer *writer, const struct template *template, const void *values)
+static void write_data_flowset(struct writer *writer, const struct template *layout, const void *values)
 {
     size_t begin = writer_length(writer);
-    writer_put_u16(writer, template->id);
+    writer_put_u16(writer, layout->id);
     writer_put_u16(writer, 0);
-    template_write_record(template, values, writer);
+    template_write_record(layout, values, writer);
     size_t octets = writer_length(writer) - begin;
     writer_put(writer, (const uint8_t[4]){0}, (4 - octets % 4) % 4);
     writer_patch_u16(writer, begin + 2, (uint16_t)(writer_length(writer) - begin));
@@ -400,13 +400,13 @@ static void send_announcement(struct announcement *announcement)
 
 /* A template, with the data record that values give it, unless NULL; in the next datagram when this one is
  * full. */
-static void announce(struct announcement *announcement, const struct template *template, const void *values)
+static void announce(struct announcement *announcement, const struct template *layout, const void *values)
 {
     struct writer before = announcement->writer;
     for (int attempt = 0; attempt < 2; attempt++) {
-        write_template_flowset(&announcement->writer, template);
+        write_template_flowset(&announcement->writer, layout);
         if (values)
-            write_data_flowset(&announcement->writer, template, values);
+            write_data_flowset(&announcement->writer, layout, values);
         if (!announcement->writer.overflow)
             break;
         announcement->writer = before;
@@ -429,7 +429,7 @@ void packet_templates(struct packet *packet, const struct packet_totals *totals,
     start_announcement(&announcement);
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
         if ((shape_at(i) & ~packet->shape_mask) == 0)
-            announce(&announcement, &packet->open[i].template, NULL);
+            announce(&announcement, &packet->open[i].layout, NULL);
     for (unsigned i = 0; i < OPTIONS_TEMPLATES; i++)
         announce(&announcement, &packet->options[i], &record);
     send_announcement(&announcement);

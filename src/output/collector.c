@@ -109,18 +109,18 @@ static bool ends(struct collector *collector, enum trouble trouble)
 int collector_open(struct collector **collector, const struct host_port *peer,
                    const struct collector_common *common)
 {
-    struct collector *new = calloc(1, sizeof(*new));
-    if (!new)
+    struct collector *opened = calloc(1, sizeof(*opened));
+    if (!opened)
         return -ENOMEM;
-    host_port_write(peer, new->name);
-    new->peer = *peer;
-    new->common = common;
-    new->fd = -1;
-    new->progress.position = datagram_ring_end(common->ring);
-    new->numeric = host_port_numeric(peer->host, peer->port, &new->addresses[0]) != -EINVAL;
-    new->address_count = new->numeric ? 1 : 0;
+    host_port_write(peer, opened->name);
+    opened->peer = *peer;
+    opened->common = common;
+    opened->fd = -1;
+    opened->progress.position = datagram_ring_end(common->ring);
+    opened->numeric = host_port_numeric(peer->host, peer->port, &opened->addresses[0]) != -EINVAL;
+    opened->address_count = opened->numeric ? 1 : 0;
 
-    *collector = new;
+    *collector = opened;
     return 0;
 }
 
@@ -223,7 +223,7 @@ static void cannot_connect(struct collector *collector, int error)
 }
 
 /* The old socket stays until there is a new one: it has the port. */
-static void connect_anew(struct collector *collector)
+static void connect_aopened(struct collector *collector)
 {
     int fd = open_socket(collector);
     if (fd == -EADDRINUSE)
@@ -491,7 +491,7 @@ void collector_run(struct collector *collector, struct instant now)
     if (collector->connected && now.monotonic_ns >= next_at_ns(collector))
         check_source(collector);
     else if (!collector->connected)
-        connect_anew(collector);
+        connect_aopened(collector);
     if (!collector->connected)
         return;
 

@@ -55,26 +55,26 @@ static int open_each(struct collectors *collectors, const struct host_port *peer
 int collectors_open(struct collectors **collectors, const struct collectors_config *config,
                     struct instant now)
 {
-    struct collectors *new = calloc(1, sizeof(*new) + config->count * sizeof(new->collector[0]));
-    if (!new)
+    struct collectors *opened = calloc(1, sizeof(*opened) + config->count * sizeof(opened->collector[0]));
+    if (!opened)
         return -ENOMEM;
-    new->common.config = config->each;
-    new->common.packet = config->packet;
-    new->common.source_family = source_family(&config->each);
-    new->common.now_ns = now.monotonic_ns;
+    opened->common.config = config->each;
+    opened->common.packet = config->packet;
+    opened->common.source_family = source_family(&config->each);
+    opened->common.now_ns = now.monotonic_ns;
 
-    int error = open_ring(&new->common, config->max_datagram);
+    int error = open_ring(&opened->common, config->max_datagram);
     if (!error)
-        error = datagram_batch_open(&new->common.batch);
+        error = datagram_batch_open(&opened->common.batch);
     if (!error)
-        error = resolver_open(&new->common.resolver);
+        error = resolver_open(&opened->common.resolver);
     if (!error)
-        error = open_each(new, config->peers, config->count);
+        error = open_each(opened, config->peers, config->count);
     if (error) {
-        collectors_close(new);
+        collectors_close(opened);
         return error;
     }
-    *collectors = new;
+    *collectors = opened;
     return 0;
 }
 

@@ -27,18 +27,18 @@ static uint64_t entry_octets(uint64_t datagram_octets)
 
 int datagram_ring_open(struct datagram_ring **ring, uint64_t capacity_octets, size_t datagram_max_octets)
 {
-    struct datagram_ring *new = calloc(1, sizeof(*new));
-    if (!new)
+    struct datagram_ring *opened = calloc(1, sizeof(*opened));
+    if (!opened)
         return -ENOMEM;
-    new->entry_max = entry_octets(datagram_max_octets);
+    opened->entry_max = entry_octets(datagram_max_octets);
     /* One entry for the datagram that is being put, one for the piece that is skipped. */
-    new->capacity = entry_octets(capacity_octets) + 2 * new->entry_max;
-    new->octets = memory_map(new->capacity, sizeof(*new->octets), MEMORY_WHEN_TOUCHED);
-    if (!new->octets) {
-        free(new);
+    opened->capacity = entry_octets(capacity_octets) + 2 * opened->entry_max;
+    opened->octets = memory_map(opened->capacity, sizeof(*opened->octets), MEMORY_WHEN_TOUCHED);
+    if (!opened->octets) {
+        free(opened);
         return -ENOMEM;
     }
-    *ring = new;
+    *ring = opened;
     return 0;
 }
 

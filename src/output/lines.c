@@ -40,23 +40,23 @@ static int refuse(int error)
 
 int lines_open(struct lines **lines, const struct lines_config *config)
 {
-    struct lines *new = calloc(1, sizeof(*new));
-    if (!new)
+    struct lines *opened = calloc(1, sizeof(*opened));
+    if (!opened)
         return refuse(-ENOMEM);
-    new->stats = config->stats;
-    new->write = config->json ? json_flow : print_flow;
-    new->line_max = config->json ? JSON_LINE_MAX : PRINT_LINE_MAX;
-    int error = stream_open(&new->stream, config->fd, STREAM_OCTETS);
+    opened->stats = config->stats;
+    opened->write = config->json ? json_flow : print_flow;
+    opened->line_max = config->json ? JSON_LINE_MAX : PRINT_LINE_MAX;
+    int error = stream_open(&opened->stream, config->fd, STREAM_OCTETS);
     if (error) {
-        free(new);
+        free(opened);
         return refuse(error);
     }
     if (!config->json && isatty(config->fd)) {
-        char *line = stream_reserve(new->stream, PRINT_LINE_MAX);
-        stream_commit(new->stream, print_heading(line));
-        new->heading = 1;
+        char *line = stream_reserve(opened->stream, PRINT_LINE_MAX);
+        stream_commit(opened->stream, print_heading(line));
+        opened->heading = 1;
     }
-    *lines = new;
+    *lines = opened;
     return 0;
 }
 

@@ -64,16 +64,16 @@ static int unblock(struct stream *stream, int fd)
 
 int stream_open(struct stream **stream, int fd, size_t buffer_octets)
 {
-    struct stream *new = malloc(sizeof(*new) + buffer_octets);
-    if (new == NULL)
+    struct stream *opened = malloc(sizeof(*opened) + buffer_octets);
+    if (opened == NULL)
         return -ENOMEM;
-    *new = (struct stream){.size = buffer_octets, .restore_flags = -1};
-    int error = unblock(new, fd);
+    *opened = (struct stream){.size = buffer_octets, .restore_flags = -1};
+    int error = unblock(opened, fd);
     if (error < 0) {
-        free(new);
+        free(opened);
         return error;
     }
-    *stream = new;
+    *stream = opened;
     return 0;
 }
 

@@ -79,23 +79,24 @@ static int open_netflow(struct exporter *exporter, const struct options *options
 int exporter_open(struct exporter **exporter, const struct options *options, struct stats *stats,
                   struct instant now)
 {
-    struct exporter *new = calloc(1, sizeof(*new));
-    if (!new)
+    struct exporter *opened = calloc(1, sizeof(*opened));
+    if (!opened)
         return -ENOMEM;
-    new->stats = stats;
-    new->now = now;
+    opened->stats = stats;
+    opened->now = now;
 
     int error = 0;
     if (options->collector_count > 0)
-        error = open_netflow(new, options);
+        error = open_netflow(opened, options);
     if (!error && (options->print || options->json || options->collector_count == 0))
-        error = lines_open(&new->lines, &(struct lines_config){
-                                            .fd = STDOUT_FILENO, .json = options->json, .stats = new->stats});
+        error = lines_open(
+            &opened->lines,
+            &(struct lines_config){.fd = STDOUT_FILENO, .json = options->json, .stats = opened->stats});
     if (error) {
-        exporter_close(new);
+        exporter_close(opened);
         return error;
     }
-    *exporter = new;
+    *exporter = opened;
     return 0;
 }
 

@@ -68,30 +68,30 @@ static unsigned count_workers(const struct options *options)
 int workers_open(struct workers **workers, const struct options *options)
 {
     unsigned count = count_workers(options);
-    struct workers *new = memory_allocate(sizeof(*new), count, sizeof(new->worker[0]));
-    if (!new)
+    struct workers *opened = memory_allocate(sizeof(*opened), count, sizeof(opened->worker[0]));
+    if (!opened)
         return -ENOMEM;
-    new->count = count;
-    new->rx.asked = options->rx;
-    new->netns = options->netns;
-    new->netns_check_ns = options->netns[0] == '\0' ? POLL_SET_NEVER : 0;
+    opened->count = count;
+    opened->rx.asked = options->rx;
+    opened->netns = options->netns;
+    opened->netns_check_ns = options->netns[0] == '\0' ? POLL_SET_NEVER : 0;
     uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME);
     uint32_t table_limit = ask_table_limit();
     struct table_size table_size = choose_table_size(options, table_limit, count);
-    int error = options->netns[0] == '\0' ? 0 : netns_identify("/proc/thread-self/ns/net", &new->netns_id);
+    int error = options->netns[0] == '\0' ? 0 : netns_identify("/proc/thread-self/ns/net", &opened->netns_id);
     if (error)
         log_cannot(error, "tell which network namespace this is");
-    for (unsigned i = 0; i < new->count; i++)
-        new->worker[i] = (struct worker){.all = new, .index = i, .wake_fd = -1};
-    for (unsigned i = 0; i < new->count && !error; i++)
-        error = worker_open(&new->worker[i], options, began_ns, table_limit, table_size);
+    for (unsigned i = 0; i < opened->count; i++)
+        opened->worker[i] = (struct worker){.all = opened, .index = i, .wake_fd = -1};
+    for (unsigned i = 0; i < opened->count && !error; i++)
+        error = worker_open(&opened->worker[i], options, began_ns, table_limit, table_size);
     if (!error)
-        error = open_dump(new, options, began_ns);
+        error = open_dump(opened, options, began_ns);
     if (error) {
-        workers_close(new);
+        workers_close(opened);
         return error;
     }
-    *workers = new;
+    *workers = opened;
     return 0;
 }
 

@@ -116,11 +116,11 @@ static size_t count_fields(const struct expected *expected)
 }
 
 /* The template record of RFC 3954, 5.2 (or with scope, 6.1), octet by octet. */
-static void check_wire(const struct template *template, const struct expected *expected, bool scope)
+static void check_wire(const struct template *layout, const struct expected *expected, bool scope)
 {
     uint8_t got[512], want[512];
     struct writer writer = writer_on(got, sizeof(got));
-    template_write(template, &writer);
+    template_write(layout, &writer);
     ck_assert(!writer.overflow);
 
     struct writer reference = writer_on(want, sizeof(want));
@@ -139,25 +139,25 @@ static void check_wire(const struct template *template, const struct expected *e
         record_octets += expected->fields[i][1];
     }
     ck_assert_uint_eq(record_octets, expected->record_octets);
-    ck_assert_uint_eq(template->record_octets, record_octets);
+    ck_assert_uint_eq(layout->record_octets, record_octets);
     ck_assert_uint_eq(writer_length(&writer), writer_length(&reference));
     ck_assert_mem_eq(got, want, writer_length(&reference));
 }
 
 START_TEST(shapes_are_octet_exact)
 {
-    struct template template;
-    template_of_shape(&template, shapes[_i].shape);
-    check_wire(&template, &shapes[_i], false);
+    struct template layout;
+    template_of_shape(&layout, shapes[_i].shape);
+    check_wire(&layout, &shapes[_i], false);
 }
 END_TEST
 
 START_TEST(options_are_octet_exact)
 {
     ck_assert_uint_eq(fields_options_count, sizeof(options) / sizeof(options[0]));
-    struct template template;
-    template_of_options(&template, &fields_options[_i]);
-    check_wire(&template, &options[_i], true);
+    struct template layout;
+    template_of_options(&layout, &fields_options[_i]);
+    check_wire(&layout, &options[_i], true);
 }
 END_TEST
 
@@ -180,11 +180,11 @@ START_TEST(ids_are_unique)
     for (unsigned shape = 0; shape < 1U << BITS; shape++) {
         if ((shape & OF_AGGREGATES) != 0 && (shape & SHAPE_AGGREGATED) == 0)
             continue;
-        struct template template;
-        template_of_shape(&template, shape);
-        ck_assert(!seen[template.id]);
-        seen[template.id] = true;
-        ck_assert(template.id < 264 || template.id > 287);
+        struct template layout;
+        template_of_shape(&layout, shape);
+        ck_assert(!seen[layout.id]);
+        seen[layout.id] = true;
+        ck_assert(layout.id < 264 || layout.id > 287);
     }
 }
 END_TEST
@@ -196,30 +196,29 @@ START_TEST(records_hold_the_fields_in_order)
     for (size_t i = 0; i < sizeof(record); i++)
         ((uint8_t *)&record)[i] = (uint8_t)(i * 7 + 1);
 
-    struct template template;
-    template_of_shape(&template, shapes[_i].shape);
+    struct template layout;
+    template_of_shape(&layout, shapes[_i].shape);
     uint8_t got[256], want[256];
     struct writer writer = writer_on(got, sizeof(got));
     struct writer reference = writer_on(want, sizeof(want));
-    template_write_record(&template, &record, &writer);
-    for (size_t i = 0; i < template.field_count; i++)
-        writer_put(&reference, (const uint8_t *)&record + template.fields[i]->offset,
-                   template.fields[i]->octets);
-    ck_assert_uint_eq(writer_length(&writer), template.record_octets);
-    ck_assert_uint_eq(writer_length(&reference), template.record_octets);
-    ck_assert_mem_eq(got, want, template.record_octets);
+    template_write_record(&layout, &record, &writer);
+    for (size_t i = 0; i < layout.field_count; i++)
+        writer_put(&reference, (const uint8_t *)&record + layout.fields[i]->offset, layout.fields[i]->octets);
+    ck_assert_uint_eq(writer_length(&writer), layout.record_octets);
+    ck_assert_uint_eq(writer_length(&reference), layout.record_octets);
+    ck_assert_mem_eq(got, want, layout.record_octets);
 }
 END_TEST
 
 START_TEST(default_shapes_are_few_runs)
 {
-    struct template template;
-    template_of_shape(&template, 0);
-    ck_assert_uint_eq(template.run_count, 1);
-    template_of_shape(&template, SHAPE_IPV6);
-    ck_assert_uint_eq(template.run_count, 2);
-    template_of_shape(&template, SHAPE_NAT);
-    ck_assert_uint_eq(template.run_count, 2);
+    struct template layout;
+    template_of_shape(&layout, 0);
+    ck_assert_uint_eq(layout.run_count, 1);
+    template_of_shape(&layout, SHAPE_IPV6);
+    ck_assert_uint_eq(layout.run_count, 2);
+    template_of_shape(&layout, SHAPE_NAT);
+    ck_assert_uint_eq(layout.run_count, 2);
 }
 END_TEST
 

@@ -27,21 +27,21 @@ struct template
 };
 
 /* The template of a shape: its records come from struct record. */
-void template_of_shape(struct template *template, unsigned shape);
+void template_of_shape(struct template *layout, unsigned shape);
 
 /* An options template: its records come from struct exporter_record. */
-void template_of_options(struct template *template, const struct fields_options *options);
+void template_of_options(struct template *layout, const struct fields_options *options);
 
 /*
  * Writes the template record: id, field count (for an options template the lengths of scope and options in
  * octets), then type and length of each field. The FlowSet around it is the caller's.
  */
-void template_write(const struct template *template, struct writer *writer);
+void template_write(const struct template *layout, struct writer *writer);
 
 /* Writes one data record; values is the struct that the template's fields stand in. */
-static inline void template_write_record(const struct template *template, const void *values,
+static inline void template_write_record(const struct template *layout, const void *values,
                                          struct writer *writer)
 {
-    for (unsigned i = 0; i < template->run_count; i++)
-        writer_put(writer, (const uint8_t *)values + template->runs[i].offset, template->runs[i].octets);
+    for (unsigned i = 0; i < layout->run_count; i++)
+        writer_put(writer, (const uint8_t *)values + layout->runs[i].offset, layout->runs[i].octets);
 }
