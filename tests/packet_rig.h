@@ -201,6 +201,6 @@ static inline struct flow any_shape(unsigned i)
     if (i & 4)
         flow.protocol = i & 1 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
     if (i & 8)
-        flow.has &= (uint16_t)~FLOW_HAS_COUNTERS;
+        flow.has &= ~(uint32_t)FLOW_HAS_COUNTERS;
     return flow;
 }

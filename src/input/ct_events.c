@@ -173,7 +173,7 @@ static void see_end(struct ct_events *events, struct flow *flow)
 }
 
 static void take(struct ct_events *events, const struct rx_message *received, uint64_t now_ns,
-                 ct_events_handler *handler, void *context)
+                 flow_sink *sink, void *context)
 {
     struct stats *stats = events->stats;
     const struct nlmsghdr *message = received->data;
@@ -202,7 +202,7 @@ static void take(struct ct_events *events, const struct rx_message *received, ui
     }
     set_stamps(&flow, now_ns);
     see_end(events, &flow);
-    handler(context, &flow);
+    sink(context, &flow);
 }
 
 /* Notes the trouble, to be told. */
@@ -216,7 +216,7 @@ static bool failed(struct ct_events *events, int error)
     return true;
 }
 
-unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_handler *handler, void *context)
+unsigned ct_events_drain(struct ct_events *events, unsigned limit, flow_sink *sink, void *context)
 {
     unsigned taken = 0;
     while (taken < limit) {
@@ -228,7 +228,7 @@ unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_han
             break;
         wall_clock_watch(events->clock);
         for (int i = 0; i < count; i++)
-            take(events, &messages[i], events->clock->wall_ns, handler, context);
+            take(events, &messages[i], events->clock->wall_ns, sink, context);
         taken += (unsigned)count;
         if ((unsigned)count < asked)
             break;

@@ -22,7 +22,7 @@ enum {
     QUESTIONS_RING = 1024
 };
 
-/* A tracker_report: into the ring, in which the drain has made sure of room. */
+/* A flow_sink: into the ring, in which the drain has made sure of room. */
 static void to_ring(void *context, const struct flow *flow)
 {
     struct worker *worker = context;
@@ -30,14 +30,14 @@ static void to_ring(void *context, const struct flow *flow)
     flow_ring_put(worker->flows, &note);
 }
 
-/* A tracker_report of the only worker. */
+/* A flow_sink of the only worker. */
 static void to_exporter(void *context, const struct flow *flow)
 {
     struct worker *worker = context;
     exporter_add(worker->all->exporter, flow);
 }
 
-/* A ct_events_handler. */
+/* A flow_sink. */
 static void to_tracker(void *context, const struct flow *flow)
 {
     struct worker *worker = context;

@@ -175,7 +175,7 @@ START_TEST(without_counters_the_status_tells_of_the_reply)
     struct flow flow = udp_flow();
     memset(flow.packets, 0, sizeof(flow.packets));
     memset(flow.octets, 0, sizeof(flow.octets));
-    flow.has &= (uint16_t)~FLOW_HAS_COUNTERS;
+    flow.has &= ~(uint32_t)FLOW_HAS_COUNTERS;
     const struct datagram *datagram = export(&flow);
     ck_assert_uint_eq(template_of(datagram), 288);
     ck_assert_uint_eq(datagram->records, 1);

@@ -47,6 +47,20 @@ enum flow_has {
     FLOW_HAS_STATUS = 1 << 5,    /* status */
     FLOW_REQUESTED = 1 << 6,     /* a program asked the kernel to remove the entry (nlmsg_pid was not 0) */
     FLOW_END_TOLD = 1 << 7, /* the source tells time left and TCP's state: where it did not, no time was */
+
+    /* By direction: these bits are those of the original direction; flow_has_of() asks for either. */
+    FLOW_HAS_INTERFACES = 1 << 8, /* in_interface and out_interface; 0 in one of them: this machine itself */
+    FLOW_HAS_TOS = 1 << 10,
+    FLOW_HAS_TCP_FLAGS = 1 << 12,
+    FLOW_HAS_LINK_SOURCE = 1 << 14,
+    FLOW_HAS_VLAN = 1 << 16,
+};
+
+/* What a flow is of. */
+enum flow_kind {
+    FLOW_CONNECTION, /* a whole connection, in both directions */
+    FLOW_PART,       /* what a connection carried in a span of its life */
+    FLOW_PACKETS,    /* packets of one direction, the original one, that a source saw itself */
 };
 
 /* flowEndReason, IANA element 136. */
@@ -69,18 +83,40 @@ struct flow {
     uint32_t mark;      /* 0 when there is none */
     uint32_t id;        /* CTA_ID, host order: not unique over time */
     uint32_t timeout_s; /* seconds that were left on the entry */
+    uint32_t has;       /* enum flow_has */
     uint16_t zone;      /* CTA_ZONE: the zone of both directions; 0 = none */
     uint8_t family;     /* AF_INET or AF_INET6 */
     uint8_t protocol;   /* IPPROTO_* */
     uint8_t tcp_state;  /* enum tcp_conntrack of linux/netfilter/nf_conntrack_tcp.h */
-    uint8_t end_reason; /* enum flow_end_reason; set by the source module */
-    uint16_t has;       /* enum flow_has */
+    uint8_t end_reason; /* enum flow_end_reason; set by the source */
+    uint8_t kind;       /* enum flow_kind */
+
+    /* Of the packets that went that way. */
+    uint8_t tos[2];            /* of the first one; IPv6: the traffic class */
+    uint8_t tcp_flags[2];      /* of all of them */
+    uint8_t link_source[2][6]; /* Ethernet address that sent the first one to this machine. FLOW_PACKETS:
+                                  [FLOW_REPLY] is the address it was sent to */
+    uint16_t vlan[2];          /* VLAN id, of the first one */
+    uint32_t in_interface[2];  /* index of the interface that they came in by, */
+    uint32_t out_interface[2]; /* and went out by */
 };
 
 static inline bool flow_has(const struct flow *flow, unsigned bits)
 {
     return (flow->has & bits) == bits;
 }
+
+/* For the bits of enum flow_has that there are by direction. */
+static inline bool flow_has_of(const struct flow *flow, unsigned bits, enum flow_direction direction)
+{
+    return flow_has(flow, bits << direction);
+}
+
+/*
+ * Gets a flow, which is only lent for the call. Where flows go is the receiver's business: nobody who hands
+ * one on waits for it, or learns what became of it.
+ */
+typedef void flow_sink(void *context, const struct flow *flow);
 
 /* The protocol is ICMP in the family it belongs to: its tuples have a type and a code instead of ports. */
 static inline bool flow_is_icmp(const struct flow *flow)

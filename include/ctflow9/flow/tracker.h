@@ -60,12 +60,11 @@ struct tracker_config {
 };
 
 /*
- * Gets every flow to be exported; for a part, start_ns and stop_ns are those of its span. Both are wall-clock
- * times as the clock is now, however it was set since; start_ns is never later than stop_ns.
+ * sink gets every flow to be exported; for a part, start_ns and stop_ns are those of its span. Both are
+ * wall-clock times as the clock is now, however it was set since; start_ns is never later than stop_ns.
+ * 0 or -errno.
  */
-typedef void tracker_report(void *context, const struct flow *flow);
-
-int tracker_open(struct tracker **tracker, const struct tracker_config *config, tracker_report *report,
+int tracker_open(struct tracker **tracker, const struct tracker_config *config, flow_sink *sink,
                  void *context);
 void tracker_close(struct tracker *tracker); /* NULL is fine */
 

@@ -29,13 +29,6 @@ struct ct_events_config {
 };
 
 /*
- * Called for each finished connection. end_reason, start_ns and stop_ns are set whatever the kernel told;
- * has still says what it told. FLOW_END_TOLD is set when the kernel's events tell how connections end, as
- * they do since 5.12: by its release at first, then by the events.
- */
-typedef void ct_events_handler(void *context, const struct flow *flow);
-
-/*
  * Opens in the thread's present network namespace. 0 or -errno, with the reason logged in one line that says
  * what to do.
  */
@@ -45,9 +38,12 @@ void ct_events_close(struct ct_events *events); /* NULL is fine */
 /*
  * Reads and decodes what has arrived, at most limit messages, and hands every flow on. Never blocks,
  * allocates or logs per event. Returns the number of messages read. A flow without a stop stamp ends at the
- * wall clock's time of its reading; one without a start stamp starts at its stop.
+ * wall clock's time of its reading; one without a start stamp starts at its stop: end_reason, start_ns and
+ * stop_ns are set whatever the kernel told, and has still says what it told. FLOW_END_TOLD is set when the
+ * kernel's events tell how connections end, as they do since 5.12: by its release at first, then by the
+ * events.
  */
-unsigned ct_events_drain(struct ct_events *events, unsigned limit, ct_events_handler *handler, void *context);
+unsigned ct_events_drain(struct ct_events *events, unsigned limit, flow_sink *sink, void *context);
 
 /* Whether the last drain has read everything that had been sent when it began. */
 bool ct_events_is_drained(const struct ct_events *events);

@@ -18,7 +18,7 @@ void exporter_close(struct exporter *exporter); /* NULL is fine */
 
 /* Before each drain: the time that its flows begin to wait at. */
 void exporter_begin(struct exporter *exporter, struct instant now);
-/* A ct_events_handler; context is the struct exporter. */
+/* A flow_sink; context is the struct exporter. */
 void exporter_add(void *exporter, const struct flow *flow);
 
 /*
