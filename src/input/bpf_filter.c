@@ -181,15 +181,21 @@ static void read_notes(struct program *program, int to, int octets, int offset)
     call(program, PROBE_READ_KERNEL);
 }
 
-/* What was not sent by the kernel goes into the socket, where its source is told. */
-static void pass_programs(struct program *program, int source)
+/* r1 = the port id of who sent the message, 0 for the kernel. */
+static void load_source(struct program *program, int source)
 {
     enum { SOURCE = -8 };
 
-    if (source == BPF_FILTER_NO_SOURCE)
-        return;
     read_notes(program, SOURCE, sizeof(uint32_t), source);
     load(program, BPF_W, BPF_REG_1, BPF_REG_10, SOURCE);
+}
+
+/* What was not sent by the kernel goes into the socket, where its source is told. */
+static void pass_programs(struct program *program, int source)
+{
+    if (source == BPF_FILTER_NO_SOURCE)
+        return;
+    load_source(program, source);
     jump_if(program, BPF_JMP | BPF_JNE, BPF_REG_1, 0, PASS);
 }
 
@@ -264,7 +270,11 @@ static int attach(int socket_fd, const struct program *program)
     attributes.insns = (uintptr_t)program->code;
     attributes.insn_cnt = (uint32_t)program->length;
     attributes.license = (uintptr_t) "GPL";
-    int fd = (int)bpf(BPF_PROG_LOAD, &attributes);
+    int fd;
+    int attempts = 5; /* a signal that is pending interrupts the verifier */
+    do
+        fd = (int)bpf(BPF_PROG_LOAD, &attributes);
+    while (fd < 0 && errno == EAGAIN && --attempts > 0);
     if (fd < 0)
         return -errno;
     int error = setsockopt(socket_fd, SOL_SOCKET, SO_ATTACH_BPF, &fd, sizeof(fd)) == 0 ? 0 : -errno;
@@ -276,6 +286,22 @@ int bpf_filter_attach(int socket_fd, int ring_fd, const struct netlink_filter *f
 {
     struct program program = {.length = 0};
     write_program(&program, ring_fd, filter, source);
+    return attach(socket_fd, &program);
+}
+
+int bpf_filter_attach_cutting(int socket_fd, const struct netlink_filter *filter, int source)
+{
+    const struct bpf_insn end = {.code = BPF_JMP | BPF_EXIT};
+    struct program program = {.length = 0};
+    begin(&program);
+    filter_message(&program, filter);
+    load_source(&program, source);
+    jump_if(&program, BPF_JMP | BPF_JEQ, BPF_REG_1, 0, PASS);
+    /* An empty one cannot be cut; and the verifier wants every end to be reached. */
+    load(&program, BPF_W, BPF_REG_7, BPF_REG_6, offsetof(struct __sk_buff, len));
+    jump_if(&program, BPF_JMP | BPF_JEQ, BPF_REG_7, 0, HOLD_BACK);
+    set(&program, BPF_REG_0, BPF_FILTER_CUT_OCTETS);
+    emit(&program, end);
     return attach(socket_fd, &program);
 }
 
@@ -322,7 +348,7 @@ static int search(int from, int to)
     return octets < 0 ? -ENODATA : (int)octets;
 }
 
-int bpf_filter_find_source(void)
+static int find_source(void)
 {
     int to = netlink_socket_open(); /* the first one gets our process id, which stands there as well */
     if (to < 0)
@@ -333,4 +359,12 @@ int bpf_filter_find_source(void)
         close(from);
     close(to);
     return found;
+}
+
+int bpf_filter_find_source(int *source)
+{
+    int found = find_source();
+    bool is_not_told = found == -EPERM || found == -EACCES || found == -EINVAL || found == -ENODATA;
+    *source = found < 0 ? BPF_FILTER_NO_SOURCE : found;
+    return found < 0 && !is_not_told ? found : 0;
 }

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ctflow9/input/bpf_filter.h"
+
 void rx_close(struct rx *rx)
 {
     if (rx != NULL)
@@ -30,6 +32,14 @@ void rx_wants(const struct rx *rx, struct poll_set *set)
     poll_set_add(set, rx->fd, POLLIN);
     if (rx->ring_fd >= 0)
         poll_set_add(set, rx->ring_fd, POLLIN);
+}
+
+int rx_filter_socket(int fd, const struct netlink_filter *filter, bool *tells_programs)
+{
+    int source;
+    *tells_programs = filter && bpf_filter_find_source(&source) == 0 && source != BPF_FILTER_NO_SOURCE &&
+                      bpf_filter_attach_cutting(fd, filter, source) == 0;
+    return *tells_programs || !filter ? 0 : netlink_socket_filter(fd, filter);
 }
 
 const char *rx_lack(int error)

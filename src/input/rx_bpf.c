@@ -152,19 +152,6 @@ static void bpf_close(struct rx *rx)
     free(own);
 }
 
-/* Leaves it where nothing is to be found, for want of a privilege or because the kernel has no such helper:
- * then the ring works without. 0 or -errno. */
-static int find_source(int *source)
-{
-    int found = bpf_filter_find_source();
-    if (found == -EPERM || found == -EACCES || found == -EINVAL || found == -ENODATA)
-        return 0;
-    if (found < 0)
-        return found;
-    *source = found;
-    return 0;
-}
-
 static int bpf_open(struct rx **rx, int fd, const struct netlink_filter *filter)
 {
     const struct netlink_filter everything = {0};
@@ -181,7 +168,7 @@ static int bpf_open(struct rx **rx, int fd, const struct netlink_filter *filter)
         error = rx_recvmmsg.open(&opened->socket, fd, NULL);
     int source = BPF_FILTER_NO_SOURCE;
     if (!error)
-        error = find_source(&source);
+        error = bpf_filter_find_source(&source);
     opened->rx.tells_programs = source != BPF_FILTER_NO_SOURCE;
     if (!error)
         error = bpf_filter_attach(fd, opened->rx.ring_fd, filter ? filter : &everything, source);

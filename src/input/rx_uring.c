@@ -9,7 +9,8 @@
  * reader that drains every millisecond, ns an event: this 525, recvmmsg 589, IORING_SETUP_COOP_TASKRUN 980 to
  * 1,250, neither 1,250. More buffers than a batch (256, 512) and a registered socket gain nothing.
  *
- * It is recvmsg that goes on: it puts the source in front of each message.
+ * It is recv that goes on where the socket's filter tells what programs sent, else recvmsg, which puts the
+ * source in front of each message.
  *
  * When every buffer is taken the receive ends with ENOBUFS, before it touches the socket: nothing is lost,
  * and the receive begins again with the buffers of the batch that was decoded.
@@ -24,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "ctflow9/input/bpf_filter.h"
 #include "ctflow9/input/rx.h"
 
 enum {
@@ -32,7 +34,7 @@ enum {
     FREE_OCTETS = BUFFERS * sizeof(struct io_uring_buf)
 };
 
-/* A datagram, as the kernel writes it. */
+/* A datagram, as recvmsg writes it; recv writes the message alone. */
 struct buffer {
     struct io_uring_recvmsg_out told;
     struct sockaddr_nl source;
@@ -45,6 +47,7 @@ _Static_assert(offsetof(struct buffer, message) ==
 
 struct uring_rx {
     struct rx rx;
+    bool filter_tells; /* which messages programs sent, so that their sources are not asked for */
     struct io_uring ring;
     struct io_uring_buf_ring *free; /* the buffers that the kernel may fill; mapped by both */
     bool enabled;                   /* by the thread that receives: the ring then obeys no other */
@@ -57,12 +60,19 @@ struct uring_rx {
     struct buffer buffers[BUFFERS];
 };
 
+static void give(struct uring_rx *own, uint16_t taken, int place)
+{
+    struct buffer *buffer = &own->buffers[taken];
+    void *start = own->filter_tells ? (void *)buffer->message : buffer;
+    unsigned octets = own->filter_tells ? sizeof(buffer->message) : sizeof(*buffer);
+    io_uring_buf_ring_add(own->free, start, octets, taken, io_uring_buf_ring_mask(BUFFERS), place);
+}
+
 /* The kernel gets the buffers of the last batch back. */
 static void give_back(struct uring_rx *own)
 {
     for (unsigned i = 0; i < own->count; i++)
-        io_uring_buf_ring_add(own->free, &own->buffers[own->taken[i]], sizeof(own->buffers[0]), own->taken[i],
-                              io_uring_buf_ring_mask(BUFFERS), (int)i);
+        give(own, own->taken[i], (int)i);
     io_uring_buf_ring_advance(own->free, (int)own->count);
     own->count = 0;
 }
@@ -87,8 +97,9 @@ static int map_buffers(struct uring_rx *own)
 /* From its enabling on the ring does nothing but what begin() and end() ask for. */
 static int restrict_ring(struct uring_rx *own)
 {
+    const uint8_t receive = own->filter_tells ? IORING_OP_RECV : IORING_OP_RECVMSG;
     struct io_uring_restriction allowed[] = {
-        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_RECVMSG},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = receive},
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_BUFFER_SELECT},
         {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_SYNC_CANCEL},
     };
@@ -130,7 +141,9 @@ static int uring_open(struct rx **rx, int fd, const struct netlink_filter *filte
         return -ENOMEM;
     opened->rx = (struct rx){.backend = &rx_uring, .fd = fd, .ring_fd = -1, .tells_programs = true};
     opened->header.msg_namelen = sizeof(opened->buffers[0].source);
-    int error = io_uring_queue_init_params(1, &opened->ring, &parameters);
+    int error = rx_filter_socket(fd, filter, &opened->filter_tells);
+    if (!error)
+        error = io_uring_queue_init_params(1, &opened->ring, &parameters);
     if (error) {
         free(opened);
         return error;
@@ -138,8 +151,6 @@ static int uring_open(struct rx **rx, int fd, const struct netlink_filter *filte
     error = map_buffers(opened);
     if (!error)
         error = restrict_ring(opened);
-    if (!error && filter)
-        error = netlink_socket_filter(fd, filter);
     if (error) {
         uring_close(&opened->rx);
         return error;
@@ -151,7 +162,10 @@ static int uring_open(struct rx **rx, int fd, const struct netlink_filter *filte
 static void begin(struct uring_rx *own)
 {
     struct io_uring_sqe *receive = io_uring_get_sqe(&own->ring);
-    io_uring_prep_recvmsg_multishot(receive, own->rx.fd, &own->header, MSG_TRUNC);
+    if (own->filter_tells)
+        io_uring_prep_recv_multishot(receive, own->rx.fd, NULL, 0, MSG_TRUNC);
+    else
+        io_uring_prep_recvmsg_multishot(receive, own->rx.fd, &own->header, MSG_TRUNC);
     receive->flags |= IOSQE_BUFFER_SELECT;
     own->armed = true;
 }
@@ -182,12 +196,13 @@ static void take(struct uring_rx *own, const struct io_uring_cqe *completion)
 {
     uint16_t taken = (uint16_t)(completion->flags >> IORING_CQE_BUFFER_SHIFT);
     const struct buffer *buffer = &own->buffers[taken];
-    uint32_t octets = buffer->told.payloadlen; /* the datagram's (MSG_TRUNC), in the buffer or not */
-    own->messages[own->count] =
-        (struct rx_message){.data = buffer->message,
-                            .octets = octets < RX_MESSAGE_OCTETS ? octets : RX_MESSAGE_OCTETS,
-                            .truncated = octets > RX_MESSAGE_OCTETS,
-                            .from_program = buffer->source.nl_pid != 0};
+    /* The datagram's (MSG_TRUNC), in the buffer or not. */
+    uint32_t octets = own->filter_tells ? (uint32_t)completion->res : buffer->told.payloadlen;
+    own->messages[own->count] = (struct rx_message){
+        .data = buffer->message,
+        .octets = octets < RX_MESSAGE_OCTETS ? octets : RX_MESSAGE_OCTETS,
+        .truncated = octets > RX_MESSAGE_OCTETS,
+        .from_program = own->filter_tells ? octets == BPF_FILTER_CUT_OCTETS : buffer->source.nl_pid != 0};
     own->taken[own->count++] = taken;
 }
 

@@ -25,12 +25,12 @@ int bpf_filter_create_ring(uint32_t octets);
  * Who sent a message stands in the kernel's own notes on it, not in the message, and not in what a filter is
  * given of it: the source's port id, 0 for the kernel, which recvmsg(2) tells of what it takes from the
  * queue. This finds out where in its struct sk_buff the kernel keeps it, by a message from one socket of ours
- * to another. Takes CAP_PERFMON beside CAP_BPF, because it reads the kernel's memory, and CAP_NET_ADMIN. The
- * octets from the beginning, -ENODATA when it is not found, or -errno.
+ * to another. Takes CAP_PERFMON beside CAP_BPF, because it reads the kernel's memory, and CAP_NET_ADMIN.
+ * *source: the octets from the beginning, or BPF_FILTER_NO_SOURCE, where it is not found, not permitted, or
+ * this kernel has no such helper. 0 or -errno.
  */
-int bpf_filter_find_source(void);
-
 enum { BPF_FILTER_NO_SOURCE = -1 };
+int bpf_filter_find_source(int *source);
 
 /*
  * Attaches such a filter to a netlink socket, in the place of any other. What netlink_socket_filter() would
@@ -39,3 +39,11 @@ enum { BPF_FILTER_NO_SOURCE = -1 };
  * -errno.
  */
 int bpf_filter_attach(int socket_fd, int ring_fd, const struct netlink_filter *filter, int source);
+
+/*
+ * The same filter without a ring, for those who read the socket: what the kernel sent passes whole, and of
+ * what a program sent the first octet, which no message of the kernel's is as short as. So nobody need ask
+ * for the source of each message, which costs a reader a tenth more. source is not BPF_FILTER_NO_SOURCE.
+ */
+enum { BPF_FILTER_CUT_OCTETS = 1 };
+int bpf_filter_attach_cutting(int socket_fd, const struct netlink_filter *filter, int source);

@@ -77,6 +77,13 @@ struct rx {
     bool tells_programs;
 };
 
+/*
+ * For those who read the socket: has a filter tell what programs sent, which is then cut to
+ * BPF_FILTER_CUT_OCTETS (bpf_filter.h). false: it cannot, and the filter, if it is not NULL, is the plain
+ * one; then each message is to be asked for its source. 0 or -errno.
+ */
+int rx_filter_socket(int fd, const struct netlink_filter *filter, bool *tells_programs);
+
 extern const struct rx_backend rx_bpf; /* always attaches a filter: that is what fills its ring */
 extern const struct rx_backend rx_recvmmsg;
 extern const struct rx_backend rx_uring; /* not there when built without io_uring: CTFLOW9_URING is 0 */
