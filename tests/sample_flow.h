@@ -46,17 +46,15 @@ static inline struct flow sample_longest_flow(void)
     struct flow flow = sample_flow(136, address, UINT16_MAX, address, UINT16_MAX);
     for (int direction = FLOW_ORIGINAL; direction <= FLOW_REPLY; direction++) {
         flow.packets[direction] = flow.octets[direction] = UINT64_MAX;
-        flow.tuple[direction].zone = UINT16_MAX;
     }
     sample_tuple(&flow.tuple[FLOW_REPLY], AF_INET6, "a111:2222:3333:4444:5555:6666:7777:8888", 54321,
                  "b111:2222:3333:4444:5555:6666:7777:8888", 54321);
-    flow.tuple[FLOW_REPLY].zone = UINT16_MAX;
     flow.start_ns = 0;
     flow.stop_ns = UINT64_MAX;
     flow.status = flow.mark = flow.id = flow.timeout_s = UINT32_MAX;
     flow.zone = UINT16_MAX;
     flow.tcp_state = 3;
     flow.end_reason = FLOW_END_LACK_OF_RESOURCES;
-    flow.has = UINT16_MAX;
+    flow.has = UINT32_MAX;
     return flow;
 }

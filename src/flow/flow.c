@@ -12,7 +12,12 @@ static bool is_same_tuple(const struct flow_tuple *a, const struct flow_tuple *b
 {
     return memcmp(&a->src, &b->src, sizeof(a->src)) == 0 && memcmp(&a->dst, &b->dst, sizeof(a->dst)) == 0 &&
            a->src_port == b->src_port && a->dst_port == b->dst_port && a->icmp_id == b->icmp_id &&
-           a->icmp_type == b->icmp_type && a->icmp_code == b->icmp_code && a->zone == b->zone;
+           a->icmp_type == b->icmp_type && a->icmp_code == b->icmp_code;
+}
+
+static uint32_t zone_direction(const struct flow *flow)
+{
+    return flow->has & (FLOW_ZONE_OF_ONE << FLOW_ORIGINAL | FLOW_ZONE_OF_ONE << FLOW_REPLY);
 }
 
 /* As far as it identifies the connection: what the source did not tell may have been set to something. */
@@ -24,8 +29,7 @@ static uint64_t identity_start_ns(const struct flow *flow)
 bool flow_is_same(const struct flow *a, const struct flow *b)
 {
     return a->id == b->id && identity_start_ns(a) == identity_start_ns(b) && a->zone == b->zone &&
-           a->family == b->family && a->protocol == b->protocol &&
-           a->tuple[FLOW_REPLY].zone == b->tuple[FLOW_REPLY].zone &&
+           zone_direction(a) == zone_direction(b) && a->family == b->family && a->protocol == b->protocol &&
            is_same_tuple(&a->tuple[FLOW_ORIGINAL], &b->tuple[FLOW_ORIGINAL]);
 }
 
@@ -50,14 +54,24 @@ uint64_t flow_hash(const struct flow *flow)
     hash = mix_address(hash, &tuple->dst);
     hash = mix(hash, (uint64_t)tuple->src_port << 48 | (uint64_t)tuple->dst_port << 32 |
                          (uint64_t)tuple->icmp_id << 16 | (uint64_t)tuple->icmp_type << 8 | tuple->icmp_code);
-    hash = mix(hash, (uint64_t)tuple->zone << 48 | (uint64_t)flow->tuple[FLOW_REPLY].zone << 32 |
-                         (uint64_t)flow->zone << 16 | (uint64_t)flow->family << 8 | flow->protocol);
+    hash = mix(hash, (uint64_t)zone_direction(flow) << 32 | (uint64_t)flow->zone << 16 |
+                         (uint64_t)flow->family << 8 | flow->protocol);
     return mix(hash, 0);
+}
+
+uint16_t flow_zone_of(const struct flow *flow, enum flow_direction direction)
+{
+    return flow_has_of(flow, FLOW_ZONE_OF_ONE, direction) ? flow->zone : 0;
+}
+
+uint16_t flow_zone_of_both(const struct flow *flow)
+{
+    return zone_direction(flow) == 0 ? flow->zone : 0;
 }
 
 uint16_t flow_zone(const struct flow *flow)
 {
-    return flow->zone != 0 ? flow->zone : flow->tuple[FLOW_ORIGINAL].zone;
+    return flow_has_of(flow, FLOW_ZONE_OF_ONE, FLOW_REPLY) ? 0 : flow->zone;
 }
 
 static bool is_closing(const struct flow *flow)

@@ -49,12 +49,13 @@ enum needed {
 /* What is known of one type of attribute. */
 struct attribute {
     uint8_t form;
-    uint8_t to;     /* the value's place: offset in struct flow, for the original direction */
-    uint8_t stride; /* from there to the reply direction's */
-    uint8_t family; /* the only one that it is right in; 0 = any */
-    uint8_t needed; /* what it provides */
-    uint8_t has;    /* what its being there says: enum flow_has */
-    bool is_reply;  /* of a nest: it is about the reply direction */
+    uint8_t to;        /* the value's place: offset in struct flow, for the original direction */
+    uint8_t stride;    /* from there to the reply direction's */
+    uint8_t family;    /* the only one that it is right in; 0 = any */
+    uint8_t needed;    /* what it provides */
+    uint32_t has;      /* what its being there says: enum flow_has, */
+    bool by_direction; /* of the original direction, if that is where it stands */
+    bool is_reply;     /* of a nest: it is about the reply direction */
     uint8_t nested_count;
     const struct attribute *nested; /* by type */
 };
@@ -88,7 +89,7 @@ static const struct attribute protocol[] = {
 static const struct attribute tuple[] = {
     [CTA_TUPLE_IP] = {NEST_OF(ip)},
     [CTA_TUPLE_PROTO] = {NEST_OF(protocol)},
-    [CTA_TUPLE_ZONE] = {IN_TUPLE(U16, zone)},
+    [CTA_TUPLE_ZONE] = {PLACE(U16, zone), .has = FLOW_ZONE_OF_ONE, .by_direction = true},
 };
 
 static const struct attribute counters[] = {
@@ -212,7 +213,7 @@ static bool locate(struct layout *layout, const struct nlmsghdr *message, const 
         if (!is_good)
             return false;
         add_header(layout, message, attribute);
-        layout->blank.has |= known->has;
+        layout->blank.has |= known->has << (known->by_direction && is_reply ? FLOW_REPLY : FLOW_ORIGINAL);
         attribute = mnl_attr_next(attribute);
     }
     return (const char *)attribute >= (const char *)end; /* behind it: the last one lacks its padding */

@@ -57,10 +57,10 @@ int ct_request_entry(int fd, uint8_t type, const struct flow *flow, netlink_sock
     struct nlattr *nest = mnl_attr_nest_start(request, CTA_TUPLE_ORIG);
     put_addresses(request, flow, tuple);
     put_protocol(request, flow, tuple);
-    if (tuple->zone != 0)
-        mnl_attr_put_u16(request, CTA_TUPLE_ZONE, htobe16(tuple->zone));
+    if (flow_zone_of(flow, FLOW_ORIGINAL) != 0)
+        mnl_attr_put_u16(request, CTA_TUPLE_ZONE, htobe16(flow->zone));
     mnl_attr_nest_end(request, nest);
-    if (flow->zone != 0)
+    if (flow_zone_of_both(flow) != 0)
         mnl_attr_put_u16(request, CTA_ZONE, htobe16(flow->zone));
     return netlink_socket_request(fd, request, on_message, context);
 }

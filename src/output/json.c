@@ -18,12 +18,6 @@ static char *put_u8(char *at, const struct flow *flow, const void *member)
     return text_number(at, *(const uint8_t *)member);
 }
 
-static char *put_u16(char *at, const struct flow *flow, const void *member)
-{
-    (void)flow;
-    return text_number(at, *(const uint16_t *)member);
-}
-
 static char *put_u32(char *at, const struct flow *flow, const void *member)
 {
     (void)flow;
@@ -117,12 +111,17 @@ static char *put_requested(char *at, const struct flow *flow, const void *member
     return put_bool(at, flow_has(flow, FLOW_REQUESTED));
 }
 
-/* The zone of one direction, which few flows have. */
-static char *put_tuple_zone(char *at, const struct flow *flow, const void *member)
+static char *put_zone(char *at, const struct flow *flow, const void *member)
 {
-    uint16_t zone = *(const uint16_t *)member;
-    (void)flow;
-    return zone != 0 ? text_number(at, zone) : NULL;
+    (void)member;
+    return text_number(at, flow_zone_of_both(flow));
+}
+
+/* The zone of one direction, which few flows have. */
+static char *put_own_zone(char *at, const struct flow *flow, const void *member)
+{
+    (void)member;
+    return text_number(at, flow->zone);
 }
 
 static char *put_end_reason_name(char *at, const struct flow *flow, const void *member)
@@ -194,9 +193,9 @@ static const struct {
     {"timeout_s", put_u32, AT(timeout_s), FLOW_HAS_TIMEOUT},
     {"requested", put_requested, 0, 0},
     {"mark", put_u32, AT(mark), 0},
-    {"zone", put_u16, AT(zone), 0},
-    {"original_zone", put_tuple_zone, AT(tuple[FLOW_ORIGINAL].zone), 0},
-    {"reply_zone", put_tuple_zone, AT(tuple[FLOW_REPLY].zone), 0},
+    {"zone", put_zone, 0, 0},
+    {"original_zone", put_own_zone, 0, FLOW_ZONE_OF_ONE << FLOW_ORIGINAL},
+    {"reply_zone", put_own_zone, 0, FLOW_ZONE_OF_ONE << FLOW_REPLY},
     {"id", put_u32, AT(id), 0},
 };
 

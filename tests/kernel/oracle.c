@@ -159,9 +159,9 @@ static void compare_numbers(const struct comparison *comparison)
         {"ICMP id", ATTR_ICMP_ID, 2, original->icmp_id, 0},
         {"ICMP type", ATTR_ICMP_TYPE, 1, original->icmp_type, 0},
         {"ICMP code", ATTR_ICMP_CODE, 1, original->icmp_code, 0},
-        {"zone", ATTR_ZONE, 2, flow->zone, 0},
-        {"original zone", ATTR_ORIG_ZONE, 2, original->zone, 0},
-        {"reply zone", ATTR_REPL_ZONE, 2, reply->zone, 0},
+        {"zone", ATTR_ZONE, 2, flow_zone_of_both(flow), 0},
+        {"original zone", ATTR_ORIG_ZONE, 2, flow_zone_of(flow, FLOW_ORIGINAL), 0},
+        {"reply zone", ATTR_REPL_ZONE, 2, flow_zone_of(flow, FLOW_REPLY), 0},
         {"original packets", ATTR_ORIG_COUNTER_PACKETS, 8, flow->packets[FLOW_ORIGINAL], FLOW_HAS_COUNTERS},
         {"reply packets", ATTR_REPL_COUNTER_PACKETS, 8, flow->packets[FLOW_REPLY], FLOW_HAS_COUNTERS},
         {"original octets", ATTR_ORIG_COUNTER_BYTES, 8, flow->octets[FLOW_ORIGINAL], FLOW_HAS_COUNTERS},
@@ -244,7 +244,7 @@ static unsigned protocol_index(unsigned number)
 
 static void count(struct oracle *oracle, const struct flow *flow, enum kind kind)
 {
-    const struct flow_tuple *original = &flow->tuple[FLOW_ORIGINAL], *reply = &flow->tuple[FLOW_REPLY];
+    const struct flow_tuple *original = &flow->tuple[FLOW_ORIGINAL];
     const bool expired = kind == KIND_DESTROY && !flow_has(flow, FLOW_HAS_TIMEOUT);
     const struct {
         const char *name;
@@ -254,9 +254,9 @@ static void count(struct oracle *oracle, const struct flow *flow, enum kind kind
         {"destination NAT", flow->status & IPS_DST_NAT},
         {"mark", flow->mark != 0},
         {"no mark", flow->mark == 0},
-        {"zone", flow->zone != 0},
-        {"original zone", original->zone != 0},
-        {"reply zone", reply->zone != 0},
+        {"zone", flow_zone_of_both(flow) != 0},
+        {"original zone", flow_zone_of(flow, FLOW_ORIGINAL) != 0},
+        {"reply zone", flow_zone_of(flow, FLOW_REPLY) != 0},
         {"counters", flow_has(flow, FLOW_HAS_COUNTERS)},
         {"no counters", kind == KIND_DESTROY && !flow_has(flow, FLOW_HAS_COUNTERS)},
         {"start and stop", flow_has(flow, FLOW_HAS_START | FLOW_HAS_STOP)},
@@ -282,11 +282,11 @@ static void write_seed(const struct oracle *oracle, const struct comparison *com
     const char *what = protocols[protocol_index(flow->protocol)].name;
     char path[1024];
 
-    if (flow->zone != 0)
+    if (flow_zone_of_both(flow) != 0)
         what = "zone";
-    else if (flow->tuple[FLOW_ORIGINAL].zone != 0)
+    else if (flow_zone_of(flow, FLOW_ORIGINAL) != 0)
         what = "original-zone";
-    else if (flow->tuple[FLOW_REPLY].zone != 0)
+    else if (flow_zone_of(flow, FLOW_REPLY) != 0)
         what = "reply-zone";
     snprintf(path, sizeof(path), "%s/%s-%s%s", oracle->corpus, what,
              flow->family == AF_INET ? "ipv4" : "ipv6", flow_has(flow, FLOW_HAS_COUNTERS) ? "-counters" : "");

@@ -126,8 +126,6 @@ START_TEST(identity_is_tuple_zones_id_and_start)
         {MEMBER(tuple[FLOW_ORIGINAL].icmp_id), true},
         {MEMBER(tuple[FLOW_ORIGINAL].icmp_type), true},
         {MEMBER(tuple[FLOW_ORIGINAL].icmp_code), true},
-        {MEMBER(tuple[FLOW_ORIGINAL].zone), true},
-        {MEMBER(tuple[FLOW_REPLY].zone), true},
         {MEMBER(tuple[FLOW_REPLY].src), false},
         {MEMBER(tuple[FLOW_REPLY].dst_port), false},
         {MEMBER(zone), true},
@@ -172,17 +170,33 @@ START_TEST(a_start_that_is_not_told_identifies_nothing)
 }
 END_TEST
 
-START_TEST(the_zone_of_both_directions_comes_first)
+static void check_zone(struct flow flow, unsigned shown, unsigned both, unsigned original, unsigned reply)
 {
-    struct flow flow = {.zone = 0};
+    ck_assert_uint_eq(flow_zone(&flow), shown);
+    ck_assert_uint_eq(flow_zone_of_both(&flow), both);
+    ck_assert_uint_eq(flow_zone_of(&flow, FLOW_ORIGINAL), original);
+    ck_assert_uint_eq(flow_zone_of(&flow, FLOW_REPLY), reply);
+}
 
-    ck_assert_uint_eq(flow_zone(&flow), 0);
-    flow.tuple[FLOW_REPLY].zone = 3;
-    ck_assert_uint_eq(flow_zone(&flow), 0);
-    flow.tuple[FLOW_ORIGINAL].zone = 2;
-    ck_assert_uint_eq(flow_zone(&flow), 2);
-    flow.zone = 1;
-    ck_assert_uint_eq(flow_zone(&flow), 1);
+START_TEST(the_zone_is_of_both_directions_or_of_one)
+{
+    check_zone((struct flow){.zone = 0}, 0, 0, 0, 0);
+    check_zone((struct flow){.zone = 7}, 7, 7, 0, 0);
+    check_zone((struct flow){.zone = 7, .has = FLOW_ZONE_OF_ONE << FLOW_ORIGINAL}, 7, 0, 7, 0);
+    check_zone((struct flow){.zone = 7, .has = FLOW_ZONE_OF_ONE << FLOW_REPLY}, 0, 0, 0, 7);
+}
+END_TEST
+
+START_TEST(the_direction_of_a_zone_identifies)
+{
+    struct flow flows[] = {{.zone = 7},
+                           {.zone = 7, .has = FLOW_ZONE_OF_ONE << FLOW_ORIGINAL},
+                           {.zone = 7, .has = FLOW_ZONE_OF_ONE << FLOW_REPLY}};
+    for (int a = 0; a < 3; a++)
+        for (int b = 0; b < 3; b++) {
+            ck_assert(flow_is_same(&flows[a], &flows[b]) == (a == b));
+            ck_assert((flow_hash(&flows[a]) == flow_hash(&flows[b])) == (a == b));
+        }
 }
 END_TEST
 
@@ -277,7 +291,8 @@ int main(void)
     tcase_add_test(test, without_counters_a_reply_exists_by_its_status);
     tcase_add_test(test, identity_is_tuple_zones_id_and_start);
     tcase_add_test(test, a_start_that_is_not_told_identifies_nothing);
-    tcase_add_test(test, the_zone_of_both_directions_comes_first);
+    tcase_add_test(test, the_zone_is_of_both_directions_or_of_one);
+    tcase_add_test(test, the_direction_of_a_zone_identifies);
     tcase_add_test(test, end_reason_is_told_as_far_as_it_is_known);
     tcase_add_test(test, what_an_end_does_not_tell_an_earlier_look_may);
     srunner_run_all(runner, CK_ENV);

@@ -116,8 +116,9 @@ START_TEST(keeps_apart_what_collides)
     flows[1].id = 2;
     flows[2].start_ns = 2;
     flows[3].zone = 1;
-    flows[4].tuple[FLOW_ORIGINAL].zone = 1;
-    flows[5].tuple[FLOW_REPLY].zone = 1;
+    flows[4].zone = flows[5].zone = 1;
+    flows[4].has |= FLOW_ZONE_OF_ONE << FLOW_ORIGINAL;
+    flows[5].has |= FLOW_ZONE_OF_ONE << FLOW_REPLY;
     flows[6].tuple[FLOW_ORIGINAL].src.v4 ^= 1;
     flows[7].tuple[FLOW_ORIGINAL].dst.v4 ^= 1;
     flows[8].tuple[FLOW_ORIGINAL].src_port = 1;

@@ -112,8 +112,8 @@ START_TEST(both_nats_mark_and_zone)
     flow.mark = 0x2a;
     flow.zone = 7;
     ck_assert_str_eq(printed(flow) + 121, "snat [fd00::a]:40001 dnat [fd00::b]:80 mark 0x2a zone 7");
-    flow.zone = 0;
-    flow.tuple[FLOW_ORIGINAL].zone = 8;
+    flow.zone = 8;
+    flow.has |= FLOW_ZONE_OF_ONE << FLOW_ORIGINAL;
     flow.mark = UINT32_MAX;
     ck_assert_str_eq(printed(flow) + 121, "snat [fd00::a]:40001 dnat [fd00::b]:80 mark 0xffffffff zone 8");
 }

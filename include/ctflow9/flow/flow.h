@@ -34,7 +34,6 @@ struct flow_tuple {
     be16 src_port, dst_port;
     be16 icmp_id;
     uint8_t icmp_type, icmp_code;
-    uint16_t zone; /* CTA_TUPLE_ZONE: the zone of this direction alone; 0 = none */
 };
 
 /* What the source knew; a member whose bit is missing is 0. */
@@ -54,6 +53,7 @@ enum flow_has {
     FLOW_HAS_TCP_FLAGS = 1 << 12,
     FLOW_HAS_LINK_SOURCE = 1 << 14,
     FLOW_HAS_VLAN = 1 << 16,
+    FLOW_ZONE_OF_ONE = 1 << 18, /* zone is that of this direction alone (CTA_TUPLE_ZONE) */
 };
 
 /* What a flow is of. */
@@ -84,7 +84,7 @@ struct flow {
     uint32_t id;        /* CTA_ID, host order: not unique over time */
     uint32_t timeout_s; /* seconds that were left on the entry */
     uint32_t has;       /* enum flow_has */
-    uint16_t zone;      /* CTA_ZONE: the zone of both directions; 0 = none */
+    uint16_t zone;      /* of both directions (CTA_ZONE) or of one, FLOW_ZONE_OF_ONE; 0 = none */
     uint8_t family;     /* AF_INET or AF_INET6 */
     uint8_t protocol;   /* IPPROTO_* */
     uint8_t tcp_state;  /* enum tcp_conntrack of linux/netfilter/nf_conntrack_tcp.h */
@@ -100,6 +100,8 @@ struct flow {
     uint32_t in_interface[2];  /* index of the interface that they came in by, */
     uint32_t out_interface[2]; /* and went out by */
 };
+
+_Static_assert(sizeof(struct flow) <= 192, "three cache lines");
 
 static inline bool flow_has(const struct flow *flow, unsigned bits)
 {
@@ -153,6 +155,13 @@ bool flow_is_same(const struct flow *a, const struct flow *b);
 
 /* A number for just that identity, which spreads well in all of its 64 bits. */
 uint64_t flow_hash(const struct flow *flow);
+
+/*
+ * The kernel keeps one zone for a connection, which holds for both directions or for one (struct
+ * nf_conntrack_zone). The zone of that direction alone, or of both: 0 when there is none of just that.
+ */
+uint16_t flow_zone_of(const struct flow *flow, enum flow_direction direction);
+uint16_t flow_zone_of_both(const struct flow *flow);
 
 /* The zone to show for the connection: that of both directions, else that of the original one, else 0. */
 uint16_t flow_zone(const struct flow *flow);
