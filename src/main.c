@@ -6,8 +6,8 @@
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/stats.h"
 #include "ctflow9/config/command_line.h"
-#include "ctflow9/input/ct_setup.h"
 #include "ctflow9/input/netns.h"
+#include "ctflow9/service/configs.h"
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/privileges.h"
 #include "ctflow9/service/signals.h"
@@ -15,22 +15,18 @@
 
 enum { EXIT_REFUSED = 2 };
 
-static int open_workers(struct workers **workers, const struct options *options)
-{
-    int error = ct_setup_check(options->set_sysctls);
-    return error ? error : workers_open(workers, options);
-}
-
 /* Connection tracking is read where --netns says; everything else stays in the namespace we were started in.
  */
-static int open_workers_in_netns(struct workers **workers, const struct options *options)
+static int open_workers(struct workers **workers, const struct options *options)
 {
+    struct reading_config config;
+    configs_of_reading(&config, options);
     if (options->netns[0] == '\0')
-        return open_workers(workers, options);
+        return workers_open(workers, &config.workers);
     int left = netns_enter(options->netns);
     if (left < 0)
         return left;
-    int error = open_workers(workers, options);
+    int error = workers_open(workers, &config.workers);
     int leave_error = netns_leave(left);
     return error ? error : leave_error;
 }
@@ -49,8 +45,7 @@ static int run(const struct options *options, struct exporter **exporter, struct
                struct signals *signals)
 {
     struct workers *workers = NULL;
-    int outcome =
-        explain(open_workers_in_netns(&workers, options), "set up the reading of connection tracking");
+    int outcome = explain(open_workers(&workers, options), "set up the reading of connection tracking");
     if (!outcome && privileges_drop() != 0)
         log_debug("CAP_BPF and CAP_PERFMON were not given up");
     if (!outcome && !*exporter)

@@ -42,6 +42,7 @@ struct ct_dump {
     int wake_fd; /* eventfd: stop or hurry */
     struct ct_decoder *decoder;
     pthread_t thread;
+    bool is_running;
     _Atomic bool stopping;
     _Atomic bool finishing; /* the next dump is the last one, */
     _Atomic bool over;      /* and the workers have taken all of it */
@@ -411,14 +412,18 @@ int ct_dump_start(struct ct_dump *dump)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = -pthread_create(&dump->thread, NULL, run, dump);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    dump->is_running = error == 0;
     return error;
 }
 
 void ct_dump_stop(struct ct_dump *dump)
 {
+    if (!dump || !dump->is_running)
+        return;
     atomic_store_explicit(&dump->stopping, true, memory_order_relaxed);
     wake(dump->wake_fd);
     pthread_join(dump->thread, NULL);
+    dump->is_running = false;
 }
 
 void ct_dump_finish(struct ct_dump *dump)

@@ -8,85 +8,78 @@
 
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/memory.h"
-#include "ctflow9/input/ct_guard.h"
-#include "ctflow9/input/netlink_socket.h"
 #include "ctflow9/service/shutdown.h"
 #include "ctflow9/service/worker.h"
 
 #define NETNS_CHECK_NS NS_PER_S
 
-/* nf_conntrack_max; 0 when there is none or the kernel does not say. */
-static uint32_t ask_table_limit(void)
-{
-    struct ct_guard_table table = {0};
-    int fd = netlink_socket_open();
-    if (fd < 0)
-        return 0;
-    int error = ct_guard_ask(fd, &table);
-    close(fd);
-    return error ? 0 : table.limit;
-}
+static const struct worker_limits default_limits = {.drain = 8192, .flows_ring = 16384, .rounds = 8};
 
-static int open_dump(struct workers *workers, const struct options *options, uint64_t began_ns)
-{
-    enum { DUMPS_PER_TIMEOUT = 4 };
-
-    if (options->active_timeout_s == 0)
-        return 0;
-    struct ct_dump_config config = {.interval_ns = options->active_timeout_s * NS_PER_S / DUMPS_PER_TIMEOUT,
-                                    .active_timeout_ns = options->active_timeout_s * NS_PER_S,
-                                    .began_ns = began_ns,
-                                    .mark = options->mark,
-                                    .workers = workers->count};
-    for (unsigned i = 0; i < workers->count; i++)
-        config.worker[i] = (struct ct_dump_worker){.notes = workers->worker[i].notes,
-                                                   .questions = workers->worker[i].questions,
-                                                   .wake_fd = workers->worker[i].wake_fd};
-    return ct_dump_open(&workers->dump, &config);
-}
-
-/* Without --active-timeout nothing gets into the tables. */
-static struct table_size choose_table_size(const struct options *options, uint32_t table_limit,
-                                           unsigned workers)
-{
-    if (options->active_timeout_s == 0)
-        return (struct table_size){.capacity = 1};
-    return table_size_of_worker(options->table_size, table_limit, workers);
-}
-
-/* What --workers comes to. */
-static unsigned count_workers(const struct options *options)
+static unsigned count_workers(unsigned wanted)
 {
     enum { AUTO_MAX = 8 };
 
-    if (options->workers != 0)
-        return options->workers;
+    if (wanted != 0)
+        return wanted;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     return cores < 1 ? 1 : cores < AUTO_MAX ? (unsigned)cores : AUTO_MAX;
 }
 
-int workers_open(struct workers **workers, const struct options *options)
+static int identify_netns(struct workers *workers)
 {
-    unsigned count = count_workers(options);
+    workers->netns_check_ns = POLL_SET_NEVER;
+    if (workers->netns[0] == '\0')
+        return 0;
+    workers->netns_check_ns = 0;
+    int error = netns_identify("/proc/thread-self/ns/net", &workers->netns_id);
+    if (error)
+        log_cannot(error, "tell which network namespace this is");
+    return error;
+}
+
+static int open_workers(struct workers *workers)
+{
+    int error = 0;
+    for (unsigned i = 0; i < workers->count; i++)
+        workers->worker[i] = (struct worker){.all = workers, .index = i, .wake_fd = -1};
+    for (unsigned i = 0; i < workers->count && !error; i++)
+        error = worker_open(&workers->worker[i]);
+    if (error)
+        log_cannot(error, "set up a worker");
+    return error;
+}
+
+static int open_sources(struct workers *workers, const struct sources_config *config)
+{
+    struct source_worker *own = calloc(workers->count, sizeof(*own));
+    if (!own)
+        return -ENOMEM;
+    for (unsigned i = 0; i < workers->count; i++) {
+        struct worker *worker = &workers->worker[i];
+        own[i] = (struct source_worker){.outlet = worker->outlet,
+                                        .clock = &worker->clock,
+                                        .stats = &worker->stats,
+                                        .wake_fd = worker->wake_fd};
+    }
+    int error = sources_open(&workers->sources, config, own, workers->count);
+    free(own);
+    return error;
+}
+
+int workers_open(struct workers **workers, const struct workers_config *config)
+{
+    unsigned count = count_workers(config->count);
     struct workers *opened = memory_allocate(sizeof(*opened), count, sizeof(opened->worker[0]));
     if (!opened)
         return -ENOMEM;
     opened->count = count;
-    opened->rx.asked = options->rx;
-    opened->netns = options->netns;
-    opened->netns_check_ns = options->netns[0] == '\0' ? POLL_SET_NEVER : 0;
-    uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME);
-    uint32_t table_limit = ask_table_limit();
-    struct table_size table_size = choose_table_size(options, table_limit, count);
-    int error = options->netns[0] == '\0' ? 0 : netns_identify("/proc/thread-self/ns/net", &opened->netns_id);
-    if (error)
-        log_cannot(error, "tell which network namespace this is");
-    for (unsigned i = 0; i < opened->count; i++)
-        opened->worker[i] = (struct worker){.all = opened, .index = i, .wake_fd = -1};
-    for (unsigned i = 0; i < opened->count && !error; i++)
-        error = worker_open(&opened->worker[i], options, began_ns, table_limit, table_size);
+    opened->limits = config->limits.drain == 0 ? default_limits : config->limits;
+    opened->netns = config->netns;
+    int error = open_workers(opened);
     if (!error)
-        error = open_dump(opened, options, began_ns);
+        error = identify_netns(opened);
+    if (!error)
+        error = open_sources(opened, &config->sources);
     if (error) {
         workers_close(opened);
         return error;
@@ -99,7 +92,7 @@ void workers_close(struct workers *workers)
 {
     if (!workers)
         return;
-    ct_dump_close(workers->dump);
+    sources_close(&workers->sources);
     for (unsigned i = 0; i < workers->count; i++)
         worker_close(&workers->worker[i]);
     free(workers);
@@ -174,16 +167,13 @@ static void stop_threads(struct workers *workers, unsigned running)
 /* Ends the reading: first with all that the kernel has, then whatever has come meanwhile. */
 static void finish(struct workers *workers, unsigned running)
 {
-    uint32_t settled = 0;
     workers->netns_check_ns = POLL_SET_NEVER;
-    bool nobody_is_told = worker_has_failed(workers);
-    bool is_counted = nobody_is_told || !shutdown_await(workers, &settled);
-    if (nobody_is_told && workers->dump)
-        ct_dump_stop(workers->dump);
+    if (!worker_has_failed(workers))
+        shutdown_await(workers);
+    sources_halt(&workers->sources);
     worker_finish(&workers->worker[0]);
     stop_threads(workers, running);
-    if (!is_counted)
-        shutdown_see_left_behind(workers, settled);
+    sources_ended(&workers->sources);
 }
 
 int workers_run(struct workers *workers, struct exporter *exporter, struct stats *totals,
@@ -195,10 +185,11 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
 
     unsigned running = start_threads(workers);
     int outcome = running < workers->count ? -errno : 0;
-    if (!outcome && workers->dump)
-        outcome = ct_dump_start(workers->dump);
+    if (!outcome)
+        outcome = sources_start(&workers->sources);
     if (outcome) {
         log_cannot(outcome, "start a thread");
+        sources_halt(&workers->sources);
         stop_threads(workers, running);
     } else {
         bool moved = run_worker(&workers->worker[0]);

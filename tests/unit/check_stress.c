@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Several workers with their trackers, the dump's thread, and the exporter's role moving between the workers,
- * as in workers.c, under a kernel of the test's own: millions of connections that grow, are dumped, die, and
- * are told at once, late, again or never. What goes in must come out, to the octet. CTFLOW9_STRESS_S in the
- * environment says how many seconds it takes, 10 by default.
+ * The real workers with conntrack as their source, its trackers and the dump's thread, and the exporter's
+ * role moving between them, over a kernel of the test's own: millions of connections that grow, are dumped,
+ * die, and are told at once, late, again or never. What goes in must come out, to the octet. CTFLOW9_STRESS_S
+ * in the environment says how many seconds it takes, 10 by default.
+ *
+ * The test's functions take the place of those that speak with the kernel (ct_events.c, ct_request.c,
+ * ct_decode.c, ct_setup.c, ct_guard.c), of the exporter, of the signals, and of the table's size.
  */
 #include <check.h>
 #include <errno.h>
@@ -22,11 +25,14 @@
 #include <unistd.h>
 
 #include "ctflow9/base/instant.h"
-#include "ctflow9/flow/tracker.h"
+#include "ctflow9/flow/table_size.h"
+#include "ctflow9/input/conntrack.h"
 #include "ctflow9/input/ct_decode.h"
-#include "ctflow9/input/ct_dump.h"
+#include "ctflow9/input/ct_events.h"
+#include "ctflow9/input/ct_guard.h"
 #include "ctflow9/input/ct_request.h"
-#include "ctflow9/service/export_role.h"
+#include "ctflow9/input/ct_setup.h"
+#include "ctflow9/service/workers.h"
 #include "slow.h"
 
 #define TIMEOUT_NS (20 * NS_PER_MS)
@@ -67,7 +73,8 @@ struct connection {
 static struct kernel {
     pthread_mutex_t lock;
     struct connection slots[SLOTS];
-    struct flow_ring *events[WORKERS]; /* the workers' event sockets */
+    struct flow_ring *events[WORKERS]; /* the workers' event sockets, */
+    int event_fd[WORKERS];             /* readable when there was nothing in them */
     struct sums in;
     uint64_t ended, silent, repeats;
     uint64_t lost, whole;  /* see settle() */
@@ -87,23 +94,16 @@ static struct followed {
     struct sums out;        /* the exporter's */
 } followed[FOLLOWED_MAX + 1];
 
-static struct worker {
-    struct flow_ring *notes, *questions, *flows;
-    struct tracker *tracker;
-    struct wall_clock clock;
-    struct stats stats;
-    int wake_fd;
-    pthread_t thread;
-} workers[WORKERS];
-
 /* The holder's of the role. */
-static struct exporter {
+struct exporter {
     struct sums out;
     uint64_t flows;
-} exporter;
+};
 
-static struct export_role role;
-static _Atomic bool kernel_stopping, workers_stopping;
+static struct exporter exporter;
+static struct stats stats; /* of all workers, at the end */
+static uint32_t table_capacity;
+static _Atomic bool kernel_stopping, end_wanted;
 
 /* splitmix64 */
 static unsigned below(unsigned limit)
@@ -184,7 +184,10 @@ static bool send_event(const struct flow *flow)
     struct flow_ring *events = kernel.events[flow->id % WORKERS];
     if (flow_ring_room(events) == 0)
         return false;
+    bool was_empty = flow_ring_is_drained(events);
     flow_ring_put(events, &(struct flow_note){.kind = FLOW_NOTE_FLOW, .flow = *flow});
+    if (was_empty && eventfd_write(kernel.event_fd[flow->id % WORKERS], 1) != 0)
+        abort();
     return true;
 }
 
@@ -377,144 +380,152 @@ int ct_request_entry(int fd, uint8_t type, const struct flow *flow, netlink_sock
     return is_there ? 0 : -ENOENT;
 }
 
-/* The workers, as in workers.c. */
+/* The workers' event sockets: these take the place of ct_events.c. */
 
-static void to_ring(void *context, const struct flow *flow)
+struct ct_events {
+    unsigned worker;
+    bool is_drained;
+    struct wall_clock *clock;
+};
+
+int ct_events_open(struct ct_events **events, const struct ct_events_config *config)
 {
-    struct worker *worker = context;
-    if (flow_ring_room(worker->flows) == 0)
-        abort(); /* the worker has not looked for room */
-    flow_ring_put(worker->flows, &(struct flow_note){.kind = FLOW_NOTE_FLOW, .flow = *flow});
+    *events = malloc(sizeof(**events));
+    **events = (struct ct_events){.worker = config->filter.share.index, .clock = config->clock};
+    return 0;
 }
 
-static unsigned room(const struct worker *worker, unsigned limit)
+void ct_events_close(struct ct_events *events)
 {
-    size_t room = flow_ring_room(worker->flows);
-    return room < limit ? (unsigned)room : limit;
+    free(events);
 }
 
-static unsigned drain(struct worker *worker, unsigned limit)
+unsigned ct_events_drain(struct ct_events *events, unsigned limit, flow_sink *sink, void *context)
 {
-    struct flow_ring *events = kernel.events[worker - workers];
+    struct flow_ring *ring = kernel.events[events->worker];
     unsigned drained = 0;
-    wall_clock_watch(&worker->clock);
-    for (const struct flow_note *note; drained < limit && (note = flow_ring_peek(events)); drained++) {
-        wall_clock_watch_for(&worker->clock, note->flow.start_ns);
-        tracker_destroyed(worker->tracker, &note->flow);
-        flow_ring_take(events);
+    eventfd_t count;
+    (void)eventfd_read(kernel.event_fd[events->worker], &count);
+    wall_clock_watch(events->clock);
+    for (const struct flow_note *note; drained < limit && (note = flow_ring_peek(ring)); drained++) {
+        wall_clock_watch_for(events->clock, note->flow.start_ns);
+        sink(context, &note->flow);
+        flow_ring_take(ring);
     }
+    events->is_drained = drained < limit;
     return drained;
 }
 
-static void take_notes(struct worker *worker)
+bool ct_events_is_drained(const struct ct_events *events)
 {
-    const struct flow_note *note;
-    wall_clock_watch(&worker->clock);
-    for (unsigned left = room(worker, NOTES_LIMIT); left > 0 && (note = flow_ring_peek(worker->notes));
-         left--) {
-        wall_clock_watch_for(&worker->clock, note->flow.start_ns);
-        tracker_note(worker->tracker, note);
-        flow_ring_take(worker->notes);
-    }
+    return events->is_drained;
 }
 
-static void export_flows_of(struct worker *worker)
+void ct_events_wants_event(const struct ct_events *events, struct poll_set *set)
 {
-    for (size_t left = flow_ring_waiting(worker->flows); left > 0; left--) {
-        const struct flow_note *note = flow_ring_peek(worker->flows);
-        add(&exporter.out, sums_of(&note->flow));
-        if (note->flow.mark != 0)
-            add(&followed[note->flow.mark].out, sums_of(&note->flow));
-        exporter.flows++;
-        flow_ring_take(worker->flows);
-    }
+    poll_set_add(set, kernel.event_fd[events->worker], POLLIN);
 }
 
-static void export(struct worker *worker)
+uint32_t ct_events_deferred(const struct ct_events *events)
 {
-    if (!export_role_take(&role))
-        return;
-    for (int rounds = 0; rounds < ROUNDS_MAX; rounds++) {
-        export_role_begin(&role);
-        for (int i = 0; i < WORKERS; i++)
-            export_flows_of(&workers[i]);
-        if (export_role_release(&role))
-            return;
-    }
-    export_role_give_up(&role);
-    const uint64_t one = 1;
-    if (write(workers[(worker - workers + 1) % WORKERS].wake_fd, &one, sizeof(one)) < 0)
-        abort();
+    (void)events;
+    return 0;
 }
 
-static void *run_worker(void *context)
+int ct_events_count_kept(struct ct_events *events, uint64_t most, uint64_t limit_ns, uint64_t *count)
 {
-    struct worker *worker = context;
-    while (!atomic_load_explicit(&workers_stopping, memory_order_relaxed)) {
-        unsigned limit = room(worker, DRAIN_LIMIT);
-        unsigned drained = drain(worker, limit);
-        bool more = drained == limit;
-        if (drained < limit)
-            more = tracker_look(worker->tracker, worker->questions, room(worker, LOOK_LIMIT));
-        take_notes(worker);
-        export(worker);
-        struct pollfd fd = {.fd = worker->wake_fd, .events = POLLIN};
-        uint64_t count;
-        if (!more && poll(&fd, 1, 1) > 0 && read(worker->wake_fd, &count, sizeof(count)) < 0)
-            abort();
-    }
-    return NULL;
+    (void)events;
+    (void)most;
+    (void)limit_ns;
+    *count = 0;
+    return 0;
+}
+
+void ct_events_stop(struct ct_events *events)
+{
+    (void)events;
+}
+
+void ct_events_run(struct ct_events *events, struct instant now)
+{
+    (void)events;
+    (void)now;
+}
+
+void ct_events_wants(const struct ct_events *events, struct poll_set *set)
+{
+    (void)events;
+    (void)set;
+}
+
+/* What else conntrack and the workers ask. */
+
+int ct_setup_check(bool set_sysctls)
+{
+    (void)set_sysctls;
+    return 0;
+}
+
+int ct_guard_ask(int fd, struct ct_guard_table *table)
+{
+    (void)fd;
+    *table = (struct ct_guard_table){0};
+    return 0;
+}
+
+struct table_size table_size_of_worker(uint32_t given, uint32_t table_limit, unsigned workers)
+{
+    (void)given;
+    (void)table_limit;
+    (void)workers;
+    return (struct table_size){.capacity = table_capacity}; /* nothing in reserve */
+}
+
+bool signals_take(struct signals *signals, uint64_t now_ns)
+{
+    if (atomic_load(&end_wanted) && signals->end_ns == 0)
+        signals->end_ns = now_ns;
+    return false;
+}
+
+void exporter_begin(struct exporter *own, struct instant now)
+{
+    (void)own;
+    (void)now;
+}
+
+void exporter_add(void *context, const struct flow *flow)
+{
+    struct exporter *own = context;
+    add(&own->out, sums_of(flow));
+    if (flow->mark != 0)
+        add(&followed[flow->mark].out, sums_of(flow));
+    own->flows++;
+}
+
+int exporter_run(struct exporter *own, struct instant now)
+{
+    (void)own;
+    (void)now;
+    return 0;
+}
+
+void exporter_wants(const struct exporter *own, struct poll_set *set)
+{
+    (void)own;
+    (void)set;
+}
+
+void exporter_log_stats(const struct exporter *own)
+{
+    (void)own;
 }
 
 /* The test. */
 
-static void open_worker(struct worker *worker, uint32_t table_capacity, uint64_t began_ns)
-{
-    const struct tracker_config config = {.capacity = table_capacity,
-                                          .active_timeout_ns = TIMEOUT_NS,
-                                          .began_ns = began_ns,
-                                          .stats = &worker->stats,
-                                          .clock = &worker->clock};
-    wall_clock_start(&worker->clock);
-    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    ck_assert_int_ge(worker->wake_fd, 0);
-    ck_assert_int_eq(flow_ring_open(&kernel.events[worker - workers], EVENTS_RING), 0);
-    ck_assert_int_eq(flow_ring_open(&worker->notes, NOTES_RING), 0);
-    ck_assert_int_eq(flow_ring_open(&worker->questions, QUESTIONS_RING), 0);
-    ck_assert_int_eq(flow_ring_open(&worker->flows, FLOWS_RING), 0);
-    ck_assert_int_eq(tracker_open(&worker->tracker, &config, to_ring, worker), 0);
-}
-
-static void close_worker(struct worker *worker)
-{
-    tracker_close(worker->tracker);
-    flow_ring_close(worker->flows);
-    flow_ring_close(worker->questions);
-    flow_ring_close(worker->notes);
-    flow_ring_close(kernel.events[worker - workers]);
-    close(worker->wake_fd);
-}
-
-static struct ct_dump *open_dump(uint64_t began_ns)
-{
-    struct ct_dump_config config = {.interval_ns = TIMEOUT_NS / 4,
-                                    .active_timeout_ns = TIMEOUT_NS,
-                                    .began_ns = began_ns,
-                                    .workers = WORKERS};
-    for (int i = 0; i < WORKERS; i++)
-        config.worker[i] = (struct ct_dump_worker){
-            .notes = workers[i].notes, .questions = workers[i].questions, .wake_fd = workers[i].wake_fd};
-    struct ct_dump *dump;
-    ck_assert_int_eq(ct_dump_open(&dump, &config), 0);
-    return dump;
-}
-
 static uint64_t total(size_t counter)
 {
-    uint64_t sum = 0;
-    for (int i = 0; i < WORKERS; i++)
-        sum += *(const _Atomic uint64_t *)(const void *)((const char *)&workers[i].stats + counter);
-    return sum;
+    return *(const _Atomic uint64_t *)(const void *)((const char *)&stats + counter);
 }
 
 static bool are_all_dead(void)
@@ -576,38 +587,77 @@ static void settle(const struct followed *one)
     add(&kernel.in, one->out);
 }
 
-static void run_for(unsigned ms, uint32_t table_capacity)
+static void open_kernel(void)
 {
-    uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME), wall_ns = instant_read_clock(CLOCK_REALTIME);
-    pthread_t thread;
+    uint64_t wall_ns = instant_read_clock(CLOCK_REALTIME);
     pthread_mutex_init(&kernel.lock, NULL);
     for (unsigned i = 0; i < OLDER; i++)
         be_older(i, wall_ns - NS_PER_S - i);
-    for (int i = 0; i < WORKERS; i++)
-        open_worker(&workers[i], table_capacity, began_ns);
-    struct ct_dump *dump = open_dump(began_ns);
+    for (int i = 0; i < WORKERS; i++) {
+        ck_assert_int_eq(flow_ring_open(&kernel.events[i], EVENTS_RING), 0);
+        kernel.event_fd[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        ck_assert_int_ge(kernel.event_fd[i], 0);
+    }
+}
 
-    start(&thread, run_kernel, NULL);
-    for (int i = 0; i < WORKERS; i++)
-        start(&workers[i].thread, run_worker, &workers[i]);
-    ck_assert_int_eq(ct_dump_start(dump), 0);
+static void close_kernel(void)
+{
+    for (int i = 0; i < WORKERS; i++) {
+        flow_ring_close(kernel.events[i]);
+        close(kernel.event_fd[i]);
+    }
+}
+
+static struct workers *open_workers(void)
+{
+    const struct conntrack_config conntrack = {.active_timeout_ns = TIMEOUT_NS,
+                                               .limits = {.notes_ring = NOTES_RING,
+                                                          .questions_ring = QUESTIONS_RING,
+                                                          .notes = NOTES_LIMIT,
+                                                          .looks = LOOK_LIMIT}};
+    const struct workers_config config = {
+        .count = WORKERS,
+        .netns = "",
+        .sources = {.conntrack = &conntrack},
+        .limits = {.drain = DRAIN_LIMIT, .flows_ring = FLOWS_RING, .rounds = ROUNDS_MAX}};
+    struct workers *workers;
+    ck_assert_int_eq(workers_open(&workers, &config), 0);
+    return workers;
+}
+
+static struct signals signals;
+
+static void *run_workers(void *workers)
+{
+    ck_assert_int_eq(workers_run(workers, &exporter, &stats, &signals), 0);
+    return NULL;
+}
+
+static void run_for(unsigned ms, uint32_t capacity)
+{
+    pthread_t kernel_thread, workers_thread;
+    table_capacity = capacity;
+    open_kernel();
+    struct workers *workers = open_workers();
+    signals.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+    start(&kernel_thread, run_kernel, NULL);
+    start(&workers_thread, run_workers, workers);
     poll(NULL, 0, (int)ms);
     pthread_mutex_lock(&kernel.lock);
     kernel.ending = true;
     pthread_mutex_unlock(&kernel.lock);
     wait_until(are_all_dead, "all dead");
     atomic_store(&kernel_stopping, true);
-    pthread_join(thread, NULL);
+    pthread_join(kernel_thread, NULL);
     wait_until(is_all_read, "all read and closed");
-    ct_dump_stop(dump);
-    atomic_store(&workers_stopping, true);
-    for (int i = 0; i < WORKERS; i++)
-        pthread_join(workers[i].thread, NULL);
-    export(&workers[0]);
+    atomic_store(&end_wanted, true);
+    ck_assert_int_eq(eventfd_write(signals.fd, 1), 0);
+    pthread_join(workers_thread, NULL);
 
-    ct_dump_close(dump);
-    for (int i = 0; i < WORKERS; i++)
-        close_worker(&workers[i]);
+    workers_close(workers);
+    close(signals.fd);
+    close_kernel();
 }
 
 /* Each of two tests takes half of the time. */

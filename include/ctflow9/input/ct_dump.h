@@ -37,7 +37,7 @@ void ct_dump_close(struct ct_dump *dump); /* after the thread ended; NULL is fin
 
 /* Starts the thread, with every signal blocked; the first dump begins at once. 0 or -errno. */
 int ct_dump_start(struct ct_dump *dump);
-/* Ends it, wherever it is; returns when it has ended. */
+/* Ends it, wherever it is; returns when it has ended. One that does not run, and NULL, is fine. */
 void ct_dump_stop(struct ct_dump *dump);
 
 /*

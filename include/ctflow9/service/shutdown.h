@@ -3,15 +3,8 @@
 
 #include "ctflow9/service/worker.h"
 
-/* The end of reading. For the first worker; the others go on meanwhile. */
-
 /*
- * Waits for events that the kernel keeps, has the table looked through for the last time, which ends the
- * dump's thread, and waits for events that were kept meanwhile: connections that last go on while events are
- * awaited, so the look comes after that. *settled becomes the number of deliveries that had not fit when the
- * kernel kept none. false: it took too long, and what was left was counted and said.
+ * The end of reading, for the first worker; the others go on meanwhile. Turns as ever, as long as a source
+ * has something to wait for: await() in source.h. Another signal, or nobody left to export to, cuts it short.
  */
-bool shutdown_await(struct workers *workers, uint32_t *settled);
-
-/* When nobody listens any more: counts and says what the kernel has kept since. */
-void shutdown_see_left_behind(struct workers *workers, uint32_t settled);
+void shutdown_await(struct workers *workers);

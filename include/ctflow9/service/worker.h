@@ -9,17 +9,14 @@
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
 #include "ctflow9/base/wall_clock.h"
-#include "ctflow9/config/options.h"
-#include "ctflow9/flow/flow_ring.h"
-#include "ctflow9/flow/table_size.h"
-#include "ctflow9/flow/tracker.h"
-#include "ctflow9/input/ct_dump.h"
-#include "ctflow9/input/ct_events.h"
+#include "ctflow9/flow/flow_outlet.h"
 #include "ctflow9/input/netns.h"
+#include "ctflow9/input/sources.h"
 #include "ctflow9/service/export_role.h"
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/signals.h"
 #include "ctflow9/service/troubles.h"
+#include "ctflow9/service/worker_limits.h"
 
 /*
  * One worker, and what workers share: the inside of workers.h, known to workers.c and shutdown.c as well. A
@@ -29,16 +26,11 @@
 struct worker {
     struct workers *all;
     unsigned index;
-    pthread_t thread; /* not the first one's */
-    struct ct_events *events;
-    struct tracker *tracker;
-    struct flow_ring *notes;     /* from the dump */
-    struct flow_ring *questions; /* to the dump */
-    struct flow_ring *flows;     /* to the exporter; NULL with one worker */
+    pthread_t thread;          /* not the first one's */
+    struct flow_outlet outlet; /* to the exporter; its ring is NULL with one worker */
     struct wall_clock clock;
-    uint64_t steps_told; /* of the clock */
-    int wake_fd;         /* eventfd: notes are waiting, or it is time to end */
-    uint64_t lost_seen;
+    uint64_t steps_told;          /* of the clock */
+    int wake_fd;                  /* eventfd: something is waiting, or it is time to end */
     struct poll_set exporter_set; /* what the exporter waits for, when this worker was the last to run it */
     struct stats stats;
 };
@@ -47,12 +39,12 @@ struct workers {
     struct export_role role;
     struct exporter *exporter; /* the holder's of the role */
     struct stats *totals;      /* the exporter counts in it too */
-    struct ct_dump *dump;      /* NULL without --active-timeout */
-    const char *netns;         /* --netns; empty = none */
-    struct netns_id netns_id;  /* the one that is read */
-    uint64_t netns_check_ns;   /* monotonic; POLL_SET_NEVER = none is to be watched */
+    struct sources sources;
+    struct worker_limits limits;
+    const char *netns;        /* --netns; empty = none */
+    struct netns_id netns_id; /* the one that is read */
+    uint64_t netns_check_ns;  /* monotonic; POLL_SET_NEVER = none is to be watched */
     bool netns_is_gone;
-    struct rx_choice rx;
     struct signals *signals;
     struct troubles troubles;   /* the first worker's */
     _Atomic int error;          /* the exporter has nobody left to export to */
@@ -63,10 +55,8 @@ struct workers {
     struct worker worker[];
 };
 
-/* Takes all memory and opens the events' socket. wake_fd is -1 before. 0 or -errno, with the reason logged.
- */
-int worker_open(struct worker *worker, const struct options *options, uint64_t began_ns, uint32_t table_limit,
-                struct table_size table_size);
+/* Takes all memory of its own; the sources come after it. wake_fd is -1 before. 0 or -errno. */
+int worker_open(struct worker *worker);
 void worker_close(struct worker *worker);
 
 /* Any thread: ends the worker's present wait, or its next one. */
@@ -75,8 +65,8 @@ void worker_wake(struct worker *worker);
 /* How soon the next turn has to be. */
 enum pace { AT_REST, ON_EVENT, ON_INTERVAL, AT_ONCE };
 
-/* Waits for events, notes, signals (the first worker), and what the exporter waits for if it was the last to
- * run it. */
+/* Waits for what sources wait for, signals (the first worker), and what the exporter waits for if it was the
+ * last to run it. */
 void worker_wait(struct worker *worker, enum pace pace);
 
 /* Everything that can be done now. Returns when the next one has to be. */
@@ -87,8 +77,7 @@ void worker_export(struct worker *worker);
 /* The same for the one that is alone. */
 void worker_export_once(struct workers *workers);
 
-/* Hears no more, and hands on what the kernel has already sent, and what is known of connections that last.
- */
+/* Hears no more, and hands on what has already come, and what the sources know beyond that. */
 void worker_finish(struct worker *worker);
 
 /* For the first worker: tells of counters that ought to stay 0; of all that is untold when now_ns is

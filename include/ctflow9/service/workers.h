@@ -4,16 +4,16 @@
 #include <stdbool.h>
 
 #include "ctflow9/base/stats.h"
-#include "ctflow9/config/options.h"
+#include "ctflow9/input/sources.h"
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/signals.h"
+#include "ctflow9/service/worker_limits.h"
 
 /*
- * The threads that read. Each worker has a socket of its own, through whose filter come the events of the
- * connections with CTA_ID modulo workers = its number, and the tracker of just those connections. At rest it
- * waits for the first event; from then on it drains its socket once a millisecond, because being woken for
- * every event costs reader and kernel half as much again; a drain that finds nothing ends that. The first
- * worker is the calling thread, and handles signals.
+ * The threads that read. Each worker does its part of every source (source.h), and knows nothing else of
+ * them. At rest it waits for the first event; from then on it drains its sources once a millisecond, because
+ * being woken for every event costs reader and kernel half as much again; a drain that finds nothing ends
+ * that. The first worker is the calling thread, and handles signals.
  *
  * A worker never waits for another: what it has to export goes into its ring (with one worker, straight to
  * the exporter), and the exporter is a role that whoever gets it exercises for all (export_role.h). A worker
@@ -21,8 +21,15 @@
  */
 struct workers;
 
-/* Opens the sockets, in the thread's present network namespace. 0 or -errno, with the reason logged. */
-int workers_open(struct workers **workers, const struct options *options);
+struct workers_config {
+    unsigned count;    /* 0 = one for each core, up to 8 */
+    const char *netns; /* --netns, "" = the own one; outlives the workers */
+    struct sources_config sources;
+    struct worker_limits limits; /* for tests; all 0 = as is good */
+};
+
+/* Opens all sources, in the thread's present network namespace. 0 or -errno, with the reason logged. */
+int workers_open(struct workers **workers, const struct workers_config *config);
 void workers_close(struct workers *workers); /* NULL is fine */
 
 /*

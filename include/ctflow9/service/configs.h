@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+#include "ctflow9/config/options.h"
+#include "ctflow9/input/conntrack.h"
+#include "ctflow9/service/workers.h"
+
+/*
+ * What the options come to for each part: the only place that knows both. Parts get a config of their own,
+ * copy what they keep, and never see the options.
+ */
+
+struct reading_config {
+    struct workers_config workers;
+    struct conntrack_config conntrack;
+};
+
+/* config->workers points into config and options. */
+void configs_of_reading(struct reading_config *config, const struct options *options);

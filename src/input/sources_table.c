@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/input/conntrack.h"
+#include "ctflow9/input/sources.h"
+
+const struct source_row sources_table[] = {
+    {&conntrack_source, offsetof(struct sources_config, conntrack)},
+};
+
+const size_t sources_table_count = sizeof(sources_table) / sizeof(sources_table[0]);
