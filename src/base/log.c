@@ -11,11 +11,13 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Set by log_init() and constant from then on. */
 static bool verbose;
 static bool journal;
+static bool terminal;
 
 static atomic_uint lost_lines;
 static atomic_bool error_was_called;
@@ -34,6 +36,8 @@ void log_init(bool verbose_lines)
 {
     verbose = verbose_lines;
     journal = stderr_is_journal();
+    terminal = !journal && isatty(STDERR_FILENO) == 1;
+    tzset(); /* localtime_r() need not */
 }
 
 /* A descriptor that is ready takes a line this short without blocking. */
@@ -44,10 +48,23 @@ static bool put(const char *line, size_t octets)
            write(STDERR_FILENO, line, octets) == (ssize_t)octets;
 }
 
+/* "2026-11-27 02:15:30.123 ", local time. Whoever keeps lines puts a time to them, but a terminal. */
+static size_t put_stamp(char line[LOG_LINE_MAX])
+{
+    struct timespec now;
+    struct tm parts;
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0 || !localtime_r(&now.tv_sec, &parts))
+        return 0;
+    size_t octets = strftime(line, LOG_LINE_MAX, "%Y-%m-%d %H:%M:%S", &parts);
+    return octets + (size_t)snprintf(line + octets, LOG_LINE_MAX - octets, ".%03ld ", now.tv_nsec / 1000000);
+}
+
 static size_t start_line(char line[LOG_LINE_MAX], int priority, const char *word)
 {
-    return (size_t)(journal ? snprintf(line, LOG_LINE_MAX, "<%d>", priority)
-                            : snprintf(line, LOG_LINE_MAX, "ctflow9: %s", word));
+    if (journal)
+        return (size_t)snprintf(line, LOG_LINE_MAX, "<%d>", priority);
+    size_t octets = terminal ? put_stamp(line) : 0;
+    return octets + (size_t)snprintf(line + octets, LOG_LINE_MAX - octets, "ctflow9: %s", word);
 }
 
 /* octets and what snprintf wanted to add to them, cut to what fits before the newline. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Standard error is a pipe, whose other end is read here. Each test is a process of its own. */
@@ -123,6 +124,34 @@ START_TEST(priorities_for_the_journal)
 }
 END_TEST
 
+/* A terminal keeps no times of its own. */
+START_TEST(a_terminal_shows_the_time)
+{
+    const char pattern[] = "dddd-dd-dd dd:dd:dd.ddd ctflow9: warning: w\r\n";
+    int leader = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
+    ck_assert(leader >= 0 && grantpt(leader) == 0 && unlockpt(leader) == 0);
+    int terminal = open(ptsname(leader), O_RDWR | O_NOCTTY);
+    ck_assert_int_eq(dup2(terminal, STDERR_FILENO), STDERR_FILENO);
+    reader = leader;
+    setenv("TZ", "UTC-14", 1);
+    time_t before = time(NULL) + 14 * 3600;
+    log_init(false);
+    log_warnx("w");
+    time_t after = time(NULL) + 14 * 3600;
+
+    struct pollfd ready = {.fd = leader, .events = POLLIN};
+    ck_assert_int_eq(poll(&ready, 1, 10000), 1);
+    ck_assert_uint_eq(strlen(written()), strlen(pattern));
+    for (size_t i = 0; pattern[i] != '\0'; i++)
+        ck_assert_msg(pattern[i] == 'd' && i < 23 ? text[i] >= '0' && text[i] <= '9' : text[i] == pattern[i],
+                      "at %zu of %s", i, text);
+    struct tm parts = {0};
+    ck_assert_ptr_eq(strptime(text, "%Y-%m-%d %H:%M:%S", &parts), text + strlen("dddd-dd-dd dd:dd:dd"));
+    ck_assert_int_ge(timegm(&parts), before);
+    ck_assert_int_le(timegm(&parts), after);
+}
+END_TEST
+
 START_TEST(long_lines_are_cut)
 {
     static char longest[2 * LOG_LINE_MAX];
@@ -196,6 +225,7 @@ int main(void)
     tcase_add_test(tests, warnings_tell_errno_and_keep_it);
     tcase_add_test(tests, errors_are_remembered);
     tcase_add_test(tests, priorities_for_the_journal);
+    tcase_add_test(tests, a_terminal_shows_the_time);
     tcase_add_test(tests, long_lines_are_cut);
     tcase_add_test(tests, a_stuck_reader_stops_nothing);
     tcase_add_test(tests, a_closed_reader_stops_nothing);

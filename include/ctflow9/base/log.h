@@ -6,7 +6,8 @@
 /*
  * Messages for people, one line each, to standard error. Under systemd (JOURNAL_STREAM names standard error)
  * each line starts with its priority as <N>, see sd-daemon(3); elsewhere with "ctflow9: ", and errors and
- * warnings then with that word. Nothing here may be called per event.
+ * warnings then with that word; on a terminal the local time stands before it. Nothing here may be called per
+ * event.
  *
  * A line is one write(2) and never waits: when standard error takes nothing, the line is lost, and a line in
  * its place says how many were. A line longer than LOG_LINE_MAX is cut. errno stays as it was. Safe from
