@@ -10,7 +10,7 @@
 #include "ctflow9/config/option_text.h"
 #include "ctflow9/flow/table_size.h"
 #include "ctflow9/input/ct_dump.h"
-#include "ctflow9/netflow/packet.h"
+#include "ctflow9/netflow/packet_header.h"
 
 static const char output[] = "Output";
 static const char netflow[] = "NetFlow v9";

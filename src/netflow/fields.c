@@ -54,11 +54,11 @@ const struct field fields_flow[] = {
 
 const struct fields_options fields_options[] = {
     /* Sampling: Akvorado drops the flows of an exporter that never told its rate. */
-    {270, 3, {EXPORTER(1, scope_system), EXPORTER(34, sampling_interval), EXPORTER(35, sampling_algorithm)}},
-    {273, 6, {EXPORTER(1, scope_system), EXPORTER(40, exported_octets), EXPORTER(41, exported_messages),
+    {FIELDS_ROWS_EXPORTER, 270, 3, {EXPORTER(1, scope_system), EXPORTER(34, sampling_interval), EXPORTER(35, sampling_algorithm)}},
+    {FIELDS_ROWS_EXPORTER, 273, 6, {EXPORTER(1, scope_system), EXPORTER(40, exported_octets), EXPORTER(41, exported_messages),
               EXPORTER(42, exported_records), EXPORTER(36, flow_active_timeout_s), EXPORTER(37, flow_idle_timeout_s)}},
     /* Losses, apart from the totals: a collector that does not know 166 then loses nothing else. */
-    {274, 2, {EXPORTER(1, scope_system), EXPORTER(166, not_sent_records)}},
+    {FIELDS_ROWS_EXPORTER, 274, 2, {EXPORTER(1, scope_system), EXPORTER(166, not_sent_records)}},
 };
 /* clang-format on */
 

@@ -10,19 +10,13 @@
 
 #include "ctflow9/base/memory.h"
 #include "ctflow9/netflow/aggregate.h"
+#include "ctflow9/netflow/announcement.h"
 #include "ctflow9/netflow/epoch.h"
 #include "ctflow9/netflow/fields.h"
 #include "ctflow9/netflow/record.h"
 #include "ctflow9/netflow/template.h"
 
-enum {
-    VERSION = 9,
-    SEQUENCE_OFFSET = 12,
-    FLOWSET_HEADER_OCTETS = 4,
-    FLOWSET_TEMPLATES = 0,
-    FLOWSET_OPTIONS_TEMPLATES = 1,
-    OPTIONS_TEMPLATES = 3
-};
+enum { FLOWSET_HEADER_OCTETS = 4 };
 
 /* One data datagram in the making: header, one FlowSet, its records. */
 struct open_datagram {
@@ -45,8 +39,7 @@ struct packet {
     unsigned open_count;         /* datagrams with records in them */
     struct open_datagram open[SHAPES_OF_FLOW];
     struct record record; /* in the making; members that its shape has not are from flows before */
-    struct template options[OPTIONS_TEMPLATES];
-    uint8_t template_datagram[PACKET_OCTETS_MAX];
+    struct announcement announcement;
     uint8_t buffers[]; /* SHAPES_OF_FLOW x max_datagram */
 };
 
@@ -68,24 +61,12 @@ static unsigned shape_of_flow(const struct flow *flow)
            (flow_has(flow, FLOW_HAS_COUNTERS) ? 0U : SHAPE_NO_COUNTERS);
 }
 
-/* RFC 3954 5.1; the sequence number stays 0. */
-static void write_header(struct writer *writer, const struct packet *packet, unsigned count,
-                         struct epoch_stamp stamp)
-{
-    writer_put_u16(writer, VERSION);
-    writer_put_u16(writer, (uint16_t)count);
-    writer_put_u32(writer, stamp.sys_uptime_ms);
-    writer_put_u32(writer, stamp.unix_secs);
-    writer_put_u32(writer, 0);
-    writer_put_u32(writer, packet->config.source_id);
-}
-
 /* An empty datagram with room for the header, written when it is sealed. Its end leaves room for padding to 4
  * octets. */
 static void start_datagram(const struct packet *packet, struct open_datagram *open)
 {
     open->writer = writer_on(open->octets, packet->config.max_datagram & ~3U);
-    write_header(&open->writer, packet, 0, (struct epoch_stamp){0});
+    packet_header_write(&open->writer, 0, (struct epoch_stamp){0}, packet->config.source_id);
     writer_put_u16(&open->writer, open->layout.id);
     writer_put_u16(&open->writer, 0);
     open->records = 0;
@@ -137,8 +118,6 @@ int packet_open(struct packet **packet, const struct packet_config *config, stru
         template_of_shape(&opened->open[i].layout, shape_of_records(opened, shape_at(i)));
         start_datagram(opened, &opened->open[i]);
     }
-    for (unsigned i = 0; i < OPTIONS_TEMPLATES; i++)
-        template_of_options(&opened->options[i], &fields_options[i]);
     *packet = opened;
     return 0;
 }
@@ -161,8 +140,9 @@ static void seal(struct packet *packet, struct open_datagram *open, struct insta
                      (uint16_t)(FLOWSET_HEADER_OCTETS + records_octets + padding));
 
     struct writer header = writer_on(open->octets, PACKET_HEADER_OCTETS);
-    write_header(&header, packet, open->records,
-                 epoch_stamp(&packet->epoch, to_ms(now.wall_ns), open->latest_ms));
+    packet_header_write(&header, open->records,
+                        epoch_stamp(&packet->epoch, to_ms(now.wall_ns), open->latest_ms),
+                        packet->config.source_id);
 
     stats_count(&packet->config.stats->datagrams, 1);
     packet->open_count--;
@@ -350,93 +330,28 @@ static void fill_exporter(const struct packet *packet, const struct packet_total
     };
 }
 
-/* A FlowSet with one template in it. No padding: nfdump takes it for another template. */
-static void write_template_flowset(struct writer *writer, const struct template *layout)
+/* An announcement_rows: the only one there is. */
+static const void *exporter_row(void *context, size_t row)
 {
-    size_t begin = writer_length(writer);
-    writer_put_u16(writer, layout->scope_count > 0 ? FLOWSET_OPTIONS_TEMPLATES : FLOWSET_TEMPLATES);
-    writer_put_u16(writer, 0);
-    template_write(layout, writer);
-    writer_patch_u16(writer, begin + 2, (uint16_t)(writer_length(writer) - begin));
-}
-
-static void write_data_flowset(struct writer *writer, const struct template *layout, const void *values)
-{
-    size_t begin = writer_length(writer);
-    writer_put_u16(writer, layout->id);
-    writer_put_u16(writer, 0);
-    template_write_record(layout, values, writer);
-    size_t octets = writer_length(writer) - begin;
-    writer_put(writer, (const uint8_t[4]){0}, (4 - octets % 4) % 4);
-    writer_patch_u16(writer, begin + 2, (uint16_t)(writer_length(writer) - begin));
-}
-
-/* Datagrams of templates in the making: as many as it takes. */
-struct announcement {
-    struct packet *packet;
-    struct epoch_stamp stamp;
-    struct writer writer;
-    unsigned count;
-    packet_sink *sink;
-    void *context;
-};
-
-static void start_announcement(struct announcement *announcement)
-{
-    struct packet *packet = announcement->packet;
-    announcement->writer = writer_on(packet->template_datagram, packet->config.max_datagram);
-    write_header(&announcement->writer, packet, 0, announcement->stamp);
-    announcement->count = 0;
-}
-
-static void send_announcement(struct announcement *announcement)
-{
-    enum { COUNT_OFFSET = 2 };
-
-    writer_patch_u16(&announcement->writer, COUNT_OFFSET, (uint16_t)announcement->count);
-    announcement->sink(announcement->context, announcement->writer.begin,
-                       writer_length(&announcement->writer), 0);
-}
-
-/* A template, with the data record that values give it, unless NULL; in the next datagram when this one is
- * full. */
-static void announce(struct announcement *announcement, const struct template *layout, const void *values)
-{
-    struct writer before = announcement->writer;
-    for (int attempt = 0; attempt < 2; attempt++) {
-        write_template_flowset(&announcement->writer, layout);
-        if (values)
-            write_data_flowset(&announcement->writer, layout, values);
-        if (!announcement->writer.overflow)
-            break;
-        announcement->writer = before;
-        send_announcement(announcement);
-        start_announcement(announcement);
-    }
-    announcement->count += values ? 2 : 1;
+    return row == 0 ? context : NULL;
 }
 
 void packet_templates(struct packet *packet, const struct packet_totals *totals, struct instant now,
                       packet_sink *sink, void *context)
 {
+    struct announcement *announcement = &packet->announcement;
     struct exporter_record record;
     fill_exporter(packet, totals, &record);
+    const struct announcement_provider providers[FIELDS_ROWS] = {
+        [FIELDS_ROWS_EXPORTER] = {exporter_row, &record},
+    };
 
-    struct announcement announcement = {.packet = packet,
-                                        .stamp = epoch_stamp(&packet->epoch, to_ms(now.wall_ns), 0),
-                                        .sink = sink,
-                                        .context = context};
-    start_announcement(&announcement);
+    announcement_begin(announcement, packet->config.source_id, packet->config.max_datagram,
+                       epoch_stamp(&packet->epoch, to_ms(now.wall_ns), 0), sink, context);
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
         if ((shape_at(i) & ~packet->shape_mask) == 0)
-            announce(&announcement, &packet->open[i].layout, NULL);
-    for (unsigned i = 0; i < OPTIONS_TEMPLATES; i++)
-        announce(&announcement, &packet->options[i], &record);
-    send_announcement(&announcement);
-}
-
-void packet_set_sequence(uint8_t header[PACKET_HEADER_OCTETS], uint32_t sequence)
-{
-    be32 wire = htobe32(sequence);
-    memcpy(header + SEQUENCE_OFFSET, &wire, sizeof(wire));
+            announcement_add(announcement, &packet->open[i].layout);
+    for (size_t i = 0; i < fields_options_count; i++)
+        announcement_add_options(announcement, &fields_options[i], &providers[fields_options[i].rows]);
+    announcement_end(announcement);
 }

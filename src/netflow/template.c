@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+enum { FIELD_SPECIFIER_OCTETS = 4 };
+
 static void add_field(struct template *layout, const struct field *field)
 {
     assert(layout->field_count < TEMPLATE_FIELDS_MAX);
@@ -39,8 +41,6 @@ void template_of_options(struct template *layout, const struct fields_options *o
 
 void template_write(const struct template *layout, struct writer *writer)
 {
-    enum { FIELD_SPECIFIER_OCTETS = 4 };
-
     writer_put_u16(writer, layout->id);
     if (layout->scope_count == 0) {
         writer_put_u16(writer, layout->field_count);
@@ -53,4 +53,10 @@ void template_write(const struct template *layout, struct writer *writer)
         writer_put_u16(writer, layout->fields[i]->element);
         writer_put_u16(writer, layout->fields[i]->octets);
     }
+}
+
+size_t template_octets(const struct template *layout)
+{
+    size_t lengths_octets = layout->scope_count == 0 ? 2 : 4;
+    return sizeof(layout->id) + lengths_octets + layout->field_count * (size_t)FIELD_SPECIFIER_OCTETS;
 }

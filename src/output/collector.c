@@ -314,7 +314,7 @@ static void advance(struct progress *progress, const struct parcel *parcel,
 }
 
 /* Templates on their way into the batch. */
-struct announcement {
+struct templates_in_batch {
     struct collector *collector;
     uint32_t sequence;
     bool fits;
@@ -323,15 +323,15 @@ struct announcement {
 /* A packet_sink. */
 static void add_template_datagram(void *context, const uint8_t *datagram, size_t octets, unsigned records)
 {
-    struct announcement *announcement = context;
-    struct datagram_batch *batch = announcement->collector->common->batch;
-    struct parcel *parcel = &announcement->collector->parcels[datagram_batch_count(batch)];
-    if (!announcement->fits || !datagram_batch_add_copy(batch, datagram, octets, announcement->sequence)) {
-        announcement->fits = false;
+    struct templates_in_batch *templates = context;
+    struct datagram_batch *batch = templates->collector->common->batch;
+    struct parcel *parcel = &templates->collector->parcels[datagram_batch_count(batch)];
+    if (!templates->fits || !datagram_batch_add_copy(batch, datagram, octets, templates->sequence)) {
+        templates->fits = false;
         return;
     }
     *parcel = (struct parcel){.octets = (uint32_t)octets, .records = records};
-    announcement->sequence++;
+    templates->sequence++;
 }
 
 /* false when the batch is full. */
@@ -342,10 +342,10 @@ static bool add_templates(struct collector *collector, struct progress *plan, st
                                          .datagrams = collector->stats.datagrams,
                                          .records = collector->stats.records,
                                          .records_dropped = collector->stats.records_dropped};
-    struct announcement announcement = {collector, plan->sequence, true};
+    struct templates_in_batch templates = {collector, plan->sequence, true};
     unsigned first = datagram_batch_count(common->batch);
-    packet_templates(common->packet, &totals, now, add_template_datagram, &announcement);
-    if (!announcement.fits) {
+    packet_templates(common->packet, &totals, now, add_template_datagram, &templates);
+    if (!templates.fits) {
         datagram_batch_cut(common->batch, first);
         return false;
     }

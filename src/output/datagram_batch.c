@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ctflow9/netflow/packet.h"
+#include "ctflow9/netflow/packet_header.h"
 
 enum { RUN_OCTETS_MAX = 65507, COPIES_OCTETS = 32768 };
 
@@ -59,7 +59,7 @@ bool datagram_batch_add(struct datagram_batch *batch, const uint8_t *datagram, s
     uint8_t *header = batch->headers[batch->count];
     struct iovec *parts = batch->parts[batch->count];
     memcpy(header, datagram, PACKET_HEADER_OCTETS);
-    packet_set_sequence(header, sequence);
+    packet_header_set_sequence(header, sequence);
     parts[0] = (struct iovec){header, PACKET_HEADER_OCTETS};
     /* sendmmsg only reads; iovec has no const. */
     parts[1] =

@@ -61,8 +61,15 @@ struct field {
 extern const struct field fields_flow[];
 extern const size_t fields_flow_count;
 
-/* Options data (RFC 3954 6.1): the scope is the first field, element 1 = System. */
+/* Who has the rows of a table of options data. */
+enum fields_rows {
+    FIELDS_ROWS_EXPORTER, /* one row, a struct exporter_record */
+    FIELDS_ROWS           /* how many there are */
+};
+
+/* Options data (RFC 3954 6.1), one table to a row: the scope is the first field, element 1 = System. */
 struct fields_options {
+    enum fields_rows rows;
     uint16_t template_id;
     uint16_t count;
     struct field fields[8];

@@ -10,16 +10,15 @@
 #include "ctflow9/flow/flow.h"
 #include "ctflow9/netflow/aggregate.h"
 #include "ctflow9/netflow/fields.h"
+#include "ctflow9/netflow/packet_header.h"
 
 /*
  * Flows into NetFlow v9 datagrams (RFC 3954), as they are or merged (aggregate.h). One datagram is open per
  * shape; a full one is sealed at once, a partial one when its oldest record has waited max_delay. The same
  * datagrams go to every collector, so the sequence number, which each collector has of its own, is left 0:
- * packet_set_sequence() puts it in. One thread owns it.
+ * packet_header_set_sequence() puts it in. One thread owns it.
  */
 struct packet;
-
-enum { PACKET_HEADER_OCTETS = 20, PACKET_OCTETS_MIN = 512, PACKET_OCTETS_MAX = 8972 };
 
 struct packet_config {
     uint32_t source_id;
@@ -33,10 +32,6 @@ struct packet_config {
     uint16_t idle_timeout_s;
     struct stats *stats;
 };
-
-/* A datagram is whole: header included, its sequence 0. It is only lent for the call. records = data records.
- */
-typedef void packet_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records);
 
 /* sink gets every sealed data datagram. 0 or -ENOMEM. */
 int packet_open(struct packet **packet, const struct packet_config *config, struct instant now,
@@ -76,6 +71,3 @@ struct packet_totals {
  */
 void packet_templates(struct packet *packet, const struct packet_totals *totals, struct instant now,
                       packet_sink *sink, void *context);
-
-/* Writes the sequence number into a datagram's header (RFC 3954 5.1; offset 12). */
-void packet_set_sequence(uint8_t header[PACKET_HEADER_OCTETS], uint32_t sequence);

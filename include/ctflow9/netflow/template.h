@@ -38,6 +38,9 @@ void template_of_options(struct template *layout, const struct fields_options *o
  */
 void template_write(const struct template *layout, struct writer *writer);
 
+/* What that takes. */
+size_t template_octets(const struct template *layout);
+
 /* Writes one data record; values is the struct that the template's fields stand in. */
 static inline void template_write_record(const struct template *layout, const void *values,
                                          struct writer *writer)
