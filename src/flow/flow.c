@@ -7,30 +7,16 @@
 
 #include "ctflow9/base/instant.h"
 
-/* Member by member: padding has no value. */
-static bool is_same_tuple(const struct flow_tuple *a, const struct flow_tuple *b)
-{
-    return memcmp(&a->src, &b->src, sizeof(a->src)) == 0 && memcmp(&a->dst, &b->dst, sizeof(a->dst)) == 0 &&
-           a->src_port == b->src_port && a->dst_port == b->dst_port && a->icmp_id == b->icmp_id &&
-           a->icmp_type == b->icmp_type && a->icmp_code == b->icmp_code;
-}
-
 static uint32_t zone_direction(const struct flow *flow)
 {
-    return flow->has & (FLOW_ZONE_OF_ONE << FLOW_ORIGINAL | FLOW_ZONE_OF_ONE << FLOW_REPLY);
-}
-
-/* As far as it identifies the connection: what the source did not tell may have been set to something. */
-static uint64_t identity_start_ns(const struct flow *flow)
-{
-    return flow_has(flow, FLOW_HAS_START) ? flow->start_ns : 0;
+    return flow->has & FLOW_ZONE_OF_EITHER;
 }
 
 bool flow_is_same(const struct flow *a, const struct flow *b)
 {
-    return a->id == b->id && identity_start_ns(a) == identity_start_ns(b) && a->zone == b->zone &&
+    return a->id == b->id && flow_told_start_ns(a) == flow_told_start_ns(b) && a->zone == b->zone &&
            zone_direction(a) == zone_direction(b) && a->family == b->family && a->protocol == b->protocol &&
-           is_same_tuple(&a->tuple[FLOW_ORIGINAL], &b->tuple[FLOW_ORIGINAL]);
+           flow_tuple_is_same(&a->tuple[FLOW_ORIGINAL], &b->tuple[FLOW_ORIGINAL]);
 }
 
 static uint64_t mix(uint64_t hash, uint64_t word)
@@ -49,7 +35,7 @@ static uint64_t mix_address(uint64_t hash, const union flow_address *address)
 uint64_t flow_hash(const struct flow *flow)
 {
     const struct flow_tuple *tuple = &flow->tuple[FLOW_ORIGINAL];
-    uint64_t hash = mix(mix(0, identity_start_ns(flow)), flow->id);
+    uint64_t hash = mix(mix(0, flow_told_start_ns(flow)), flow->id);
     hash = mix_address(hash, &tuple->src);
     hash = mix_address(hash, &tuple->dst);
     hash = mix(hash, (uint64_t)tuple->src_port << 48 | (uint64_t)tuple->dst_port << 32 |

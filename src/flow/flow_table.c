@@ -68,7 +68,7 @@ struct tracked *flow_table_find(struct flow_table *table, const struct flow *flo
     uint32_t link = table->buckets[hash & table->bucket_mask];
     while (link != NONE) {
         struct tracked *tracked = &table->slots[link - 1];
-        if (tracked->hash == (uint32_t)hash && flow_is_same(&tracked->flow, flow))
+        if (tracked->hash == (uint32_t)hash && tracked_is_of(tracked, flow))
             return tracked;
         link = tracked->next;
     }
@@ -87,8 +87,8 @@ struct tracked *flow_table_add(struct flow_table *table, const struct flow *flow
 
     uint32_t *bucket = &table->buckets[hash & table->bucket_mask];
     struct tracked *tracked = &table->slots[link - 1];
-    *tracked =
-        (struct tracked){.flow = *flow, .next = *bucket, .hash = (uint32_t)hash, .state = TRACKED_LIVE};
+    *tracked = (struct tracked){.next = *bucket, .hash = (uint32_t)hash, .state = TRACKED_LIVE};
+    tracked_see(tracked, flow);
     *bucket = link;
     table->count++;
     return tracked;

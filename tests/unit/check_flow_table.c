@@ -50,7 +50,7 @@ START_TEST(finds_what_was_added)
     ck_assert_ptr_eq(find(table, 2), two);
     ck_assert_ptr_null(find(table, 3));
     ck_assert_int_eq(one->state, TRACKED_LIVE);
-    ck_assert_uint_eq(one->flow.id, 1);
+    ck_assert_uint_eq(one->id, 1);
     ck_assert_uint_eq(flow_table_count(table), 2);
 
     flow_table_remove(table, one);
@@ -166,9 +166,9 @@ START_TEST(walks_while_entries_are_removed_and_added)
         struct tracked *tracked = flow_table_at(table, slot);
         if (!tracked)
             continue;
-        ck_assert(!seen[tracked->flow.id]);
-        seen[tracked->flow.id] = true;
-        if (tracked->flow.id < 600 && tracked->flow.id % 3 == 0)
+        ck_assert(!seen[tracked->id]);
+        seen[tracked->id] = true;
+        if (tracked->id < 600 && tracked->id % 3 == 0)
             flow_table_remove(table, tracked);
         if (slot % 5 == 0 && next < 700)
             add(table, next++);

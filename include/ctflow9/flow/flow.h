@@ -54,6 +54,7 @@ enum flow_has {
     FLOW_HAS_LINK_SOURCE = 1 << 14,
     FLOW_HAS_VLAN = 1 << 16,
     FLOW_ZONE_OF_ONE = 1 << 18, /* zone is that of this direction alone (CTA_TUPLE_ZONE) */
+    FLOW_ZONE_OF_EITHER = FLOW_ZONE_OF_ONE << FLOW_ORIGINAL | FLOW_ZONE_OF_ONE << FLOW_REPLY,
 };
 
 /* What a flow is of. */
@@ -145,6 +146,21 @@ static inline bool flow_has_direction(const struct flow *flow, enum flow_directi
     if (flow_has(flow, FLOW_HAS_COUNTERS))
         return flow->packets[direction] != 0 || flow->octets[direction] != 0;
     return direction == FLOW_ORIGINAL || (flow->status & IPS_SEEN_REPLY) != 0;
+}
+
+/* Member by member: padding has no value. */
+static inline bool flow_tuple_is_same(const struct flow_tuple *a, const struct flow_tuple *b)
+{
+    return memcmp(&a->src, &b->src, sizeof(a->src)) == 0 && memcmp(&a->dst, &b->dst, sizeof(a->dst)) == 0 &&
+           a->src_port == b->src_port && a->dst_port == b->dst_port && a->icmp_id == b->icmp_id &&
+           a->icmp_type == b->icmp_type && a->icmp_code == b->icmp_code;
+}
+
+/* The start as far as it identifies the connection: what the source did not tell may have been set to
+ * something. */
+static inline uint64_t flow_told_start_ns(const struct flow *flow)
+{
+    return flow_has(flow, FLOW_HAS_START) ? flow->start_ns : 0;
 }
 
 /*

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "ctflow9/flow/flow.h"
+#include "ctflow9/flow/tracked.h"
 
 /*
  * The connections that are known before their end: those that live long enough to be reported in parts.
@@ -23,27 +24,6 @@
  */
 struct flow_table;
 
-enum tracked_state {
-    TRACKED_FREE,
-    TRACKED_LIVE,   /* in the conntrack table, as far as is known */
-    TRACKED_MISSED, /* not any more; its DESTROY may still wait to be read */
-    TRACKED_GONE,   /* closed without a DESTROY; a late one adds only the rest */
-    TRACKED_DEAD,   /* its DESTROY was reported while a dump was under way that may still show it */
-};
-
-struct tracked {
-    struct flow flow; /* as last seen; stop_ns, boot time, is when */
-    uint64_t reported_packets[2],
-        reported_octets[2]; /* modulo 2^64: less than 0 is possible, see tracker.c */
-    uint64_t span_start_ns; /* boot time; where its next record begins */
-    uint32_t dump;          /* LIVE: the last dump it was seen in. GONE: the last dump when it was closed */
-    uint32_t next;          /* the table's */
-    uint32_t hash;          /* the table's */
-    uint8_t state;          /* enum tracked_state */
-    bool is_uncounted;      /* it was offloaded, and its counters stood still for too long */
-    uint16_t still_since_s; /* modulo 2^16; from when on it was offloaded and they stood still */
-};
-
 /* Whether the system would grant the address space for so many connections now. Touches none of it. */
 bool flow_table_would_fit(uint64_t capacity);
 
@@ -56,7 +36,8 @@ void flow_table_close(struct flow_table *table); /* NULL is fine */
 /* The entry of the same connection, or NULL. */
 struct tracked *flow_table_find(struct flow_table *table, const struct flow *flow, uint64_t hash);
 
-/* A new entry for a connection that has none: LIVE, nothing reported; or NULL when the table is full. */
+/* A new entry for a connection that has none: LIVE, seen as in flow, nothing reported; or NULL when the table
+ * is full. */
 struct tracked *flow_table_add(struct flow_table *table, const struct flow *flow, uint64_t hash);
 
 /* Its memory stays, FREE, until the next connection gets it. */
