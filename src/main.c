@@ -40,6 +40,13 @@ static int explain(int error, const char *what)
     return error;
 }
 
+static int open_exporter(struct exporter **exporter, const struct options *options, struct stats *totals)
+{
+    struct exporter_config config;
+    configs_of_export(&config, options);
+    return exporter_open(exporter, &config, totals, instant_now());
+}
+
 /* Reads one network namespace. What workers_run() returns, or -errno. */
 static int run(const struct options *options, struct exporter **exporter, struct stats *totals,
                struct signals *signals)
@@ -49,7 +56,7 @@ static int run(const struct options *options, struct exporter **exporter, struct
     if (!outcome && privileges_drop() != 0)
         log_debug("CAP_BPF and CAP_PERFMON were not given up");
     if (!outcome && !*exporter)
-        outcome = explain(exporter_open(exporter, options, totals, instant_now()), "set up the export");
+        outcome = explain(open_exporter(exporter, options, totals), "set up the export");
     if (!outcome)
         outcome = workers_run(workers, *exporter, totals, signals);
     if (outcome < 0)

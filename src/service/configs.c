@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/service/configs.h"
 
+#include <stdio.h>
+
+#include "ctflow9/flow/table_size.h"
+
 void configs_of_reading(struct reading_config *config, const struct options *options)
 {
     config->conntrack = (struct conntrack_config){.set_sysctls = options->set_sysctls,
@@ -13,4 +17,26 @@ void configs_of_reading(struct reading_config *config, const struct options *opt
                                                   .table_size = options->table_size};
     config->workers = (struct workers_config){
         .count = options->workers, .netns = options->netns, .sources = {.conntrack = &config->conntrack}};
+}
+
+void configs_of_export(struct exporter_config *config, const struct options *options)
+{
+    *config = (struct exporter_config){.collectors = options->collectors,
+                                       .collector_count = options->collector_count,
+                                       .each = {.max_rate = options->max_rate,
+                                                .queue = options->queue,
+                                                .template_refresh_s = options->template_refresh_s,
+                                                .template_datagrams = options->template_datagrams},
+                                       .source_id = options->source_id,
+                                       .max_datagram = options->max_datagram,
+                                       .max_delay_ns = options->max_delay_ms * NS_PER_MS,
+                                       .fields = options->fields,
+                                       .aggregate = options->aggregate,
+                                       .aggregate_interval_s = options->aggregate_interval_s,
+                                       .aggregate_capacity = options->table_size != 0 ? options->table_size
+                                                                                      : TABLE_SIZE_DEFAULT,
+                                       .active_timeout_s = options->active_timeout_s,
+                                       .print = options->print,
+                                       .json = options->json};
+    snprintf(config->each.source_address, sizeof(config->each.source_address), "%s", options->source_address);
 }

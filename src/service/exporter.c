@@ -4,13 +4,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ctflow9/base/log.h"
-#include "ctflow9/flow/table_size.h"
 #include "ctflow9/netflow/packet.h"
 #include "ctflow9/output/collectors.h"
 #include "ctflow9/output/lines.h"
@@ -40,43 +38,39 @@ static void to_collectors(void *context, const uint8_t *datagram, size_t octets,
     }
 }
 
-static int open_collectors(struct exporter *exporter, const struct options *options)
+static int open_collectors(struct exporter *exporter, const struct exporter_config *config)
 {
-    struct collectors_config config = {.peers = options->collectors,
-                                       .count = options->collector_count,
-                                       .each = {.max_rate = options->max_rate,
-                                                .queue = options->queue,
-                                                .template_refresh_s = options->template_refresh_s,
-                                                .template_datagrams = options->template_datagrams},
-                                       .max_datagram = options->max_datagram,
-                                       .packet = exporter->packet};
-    snprintf(config.each.source_address, sizeof(config.each.source_address), "%s", options->source_address);
-    return collectors_open(&exporter->collectors, &config, exporter->now);
+    const struct collectors_config collectors = {.peers = config->collectors,
+                                                 .count = config->collector_count,
+                                                 .each = config->each,
+                                                 .max_datagram = config->max_datagram,
+                                                 .packet = exporter->packet};
+    return collectors_open(&exporter->collectors, &collectors, exporter->now);
 }
 
-static int open_netflow(struct exporter *exporter, const struct options *options)
+static int open_netflow(struct exporter *exporter, const struct exporter_config *config)
 {
-    const struct packet_config config = {
-        .source_id = options->source_id,
-        .max_datagram = options->max_datagram,
-        .max_delay_ns = options->max_delay_ms * NS_PER_MS,
-        .fields = options->fields,
-        .aggregate = options->aggregate,
-        .aggregate_interval_s = options->aggregate_interval_s,
-        .aggregate_capacity = options->table_size != 0 ? options->table_size : TABLE_SIZE_DEFAULT,
+    const struct packet_config packet = {
+        .source_id = config->source_id,
+        .max_datagram = config->max_datagram,
+        .max_delay_ns = config->max_delay_ns,
+        .fields = config->fields,
+        .aggregate = config->aggregate,
+        .aggregate_interval_s = config->aggregate_interval_s,
+        .aggregate_capacity = config->aggregate_capacity,
         .active_timeout_s =
-            (uint16_t)(options->active_timeout_s < UINT16_MAX ? options->active_timeout_s : UINT16_MAX),
+            (uint16_t)(config->active_timeout_s < UINT16_MAX ? config->active_timeout_s : UINT16_MAX),
         .stats = exporter->stats};
-    int error = packet_open(&exporter->packet, &config, exporter->now, to_collectors, exporter);
+    int error = packet_open(&exporter->packet, &packet, exporter->now, to_collectors, exporter);
     if (error == -ENOMEM)
         log_error("no memory for a table of %" PRIu32 " aggregates, give a smaller --table-size",
-                  config.aggregate_capacity);
+                  config->aggregate_capacity);
     if (error)
         return error;
-    return open_collectors(exporter, options);
+    return open_collectors(exporter, config);
 }
 
-int exporter_open(struct exporter **exporter, const struct options *options, struct stats *stats,
+int exporter_open(struct exporter **exporter, const struct exporter_config *config, struct stats *stats,
                   struct instant now)
 {
     struct exporter *opened = calloc(1, sizeof(*opened));
@@ -86,12 +80,12 @@ int exporter_open(struct exporter **exporter, const struct options *options, str
     opened->now = now;
 
     int error = 0;
-    if (options->collector_count > 0)
-        error = open_netflow(opened, options);
-    if (!error && (options->print || options->json || options->collector_count == 0))
+    if (config->collector_count > 0)
+        error = open_netflow(opened, config);
+    if (!error && (config->print || config->json || config->collector_count == 0))
         error = lines_open(
             &opened->lines,
-            &(struct lines_config){.fd = STDOUT_FILENO, .json = options->json, .stats = opened->stats});
+            &(struct lines_config){.fd = STDOUT_FILENO, .json = config->json, .stats = opened->stats});
     if (error) {
         exporter_close(opened);
         return error;

@@ -3,6 +3,7 @@
 
 #include "ctflow9/config/options.h"
 #include "ctflow9/input/conntrack.h"
+#include "ctflow9/service/exporter.h"
 #include "ctflow9/service/workers.h"
 
 /*
@@ -17,3 +18,6 @@ struct reading_config {
 
 /* config->workers points into config and options. */
 void configs_of_reading(struct reading_config *config, const struct options *options);
+
+/* config->collectors points into options. */
+void configs_of_export(struct exporter_config *config, const struct options *options);

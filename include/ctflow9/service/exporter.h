@@ -1,18 +1,40 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctflow9/base/host_port.h"
 #include "ctflow9/base/instant.h"
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
-#include "ctflow9/config/options.h"
 #include "ctflow9/flow/flow.h"
+#include "ctflow9/netflow/aggregate.h"
+#include "ctflow9/output/collector.h"
 
 /* One flow to every output: NetFlow to the collectors, a line or a JSON object to standard output. One thread
  * owns it. */
 struct exporter;
 
-/* 0, or -errno with the reason logged. options and stats outlive the exporter. */
-int exporter_open(struct exporter **exporter, const struct options *options, struct stats *stats,
+struct exporter_config {
+    const struct host_port *collectors; /* addresses or names */
+    size_t collector_count;             /* 0 = no NetFlow */
+    struct collector_config each;       /* of each collector */
+    uint32_t source_id;
+    uint32_t max_datagram; /* octets of UDP payload, PACKET_OCTETS_MIN..PACKET_OCTETS_MAX */
+    uint64_t max_delay_ns; /* that a record waits for others */
+    uint32_t fields;       /* enum fields_optional */
+    struct aggregate_by aggregate;
+    uint32_t aggregate_interval_s;
+    uint32_t aggregate_capacity; /* aggregates at the same time */
+    uint32_t active_timeout_s;   /* told to the collectors; 0 = none */
+    bool print;                  /* lines on standard output, which are there without collectors anyway */
+    bool json;                   /* likewise, as JSON */
+};
+
+/* Copies of config what it keeps. stats outlives the exporter. 0, or -errno with the reason logged. */
+int exporter_open(struct exporter **exporter, const struct exporter_config *config, struct stats *stats,
                   struct instant now);
 void exporter_close(struct exporter *exporter); /* NULL is fine */
 
