@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctflow9/service/configs.h"
+
+#include <check.h>
+#include <stdlib.h>
+
+#include "ctflow9/config/command_line.h"
+#include "ctflow9/flow/table_size.h"
+#include "ctflow9/netflow/fields.h"
+
+static struct options options;
+
+#define PARSE(...) parse((const char *[]){"ctflow9", __VA_ARGS__, NULL})
+
+static void parse(const char *const *arguments)
+{
+    static char words[32][64];
+    char *argv[32] = {NULL};
+    int argc = 0;
+    for (; arguments[argc] != NULL; argc++) {
+        snprintf(words[argc], sizeof(words[argc]), "%s", arguments[argc]);
+        argv[argc] = words[argc];
+    }
+    ck_assert_int_eq(command_line_parse(&options, argc, argv), COMMAND_LINE_RUN);
+}
+
+START_TEST(what_is_exported_is_what_was_asked_for)
+{
+    PARSE("-c", "192.0.2.1:2055", "-c", "[2001:db8::1]:9995", "--source-id", "3", "--max-datagram", "1000",
+          "--max-delay", "0.25", "--max-rate", "4", "--queue", "500", "--template-refresh", "6",
+          "--template-datagrams", "7", "--fields", "zone", "--aggregate", "dport,proto",
+          "--aggregate-interval", "80", "--table-size", "9000");
+    struct exporter_config config;
+    configs_of_export(&config, &options);
+    ck_assert_uint_eq(config.collector_count, 2);
+    ck_assert_str_eq(config.collectors[1].host, "2001:db8::1");
+    ck_assert_uint_eq(config.collectors[1].port, 9995);
+    ck_assert_uint_eq(config.source_id, 3);
+    ck_assert_uint_eq(config.max_datagram, 1000);
+    ck_assert_uint_eq(config.max_delay_ns, 250 * NS_PER_MS);
+    ck_assert_uint_eq(config.each.max_rate, 4);
+    ck_assert_uint_eq(config.each.queue, 500);
+    ck_assert_uint_eq(config.each.template_refresh_s, 6);
+    ck_assert_uint_eq(config.each.template_datagrams, 7);
+    ck_assert_uint_eq(config.fields, FIELDS_ZONE);
+    ck_assert_uint_eq(config.aggregate.keys, AGGREGATE_KEY_DPORT | AGGREGATE_KEY_PROTO);
+    ck_assert_uint_eq(config.aggregate_interval_s, 80);
+    ck_assert_uint_eq(config.aggregate_capacity, 9000);
+    ck_assert(!config.print && !config.json);
+    ck_assert_str_eq(config.each.source_address, "");
+
+    PARSE("-c", "192.0.2.1:2055", "--source-address", "192.0.2.9", "--active-timeout", "30", "--json");
+    configs_of_export(&config, &options);
+    ck_assert_str_eq(config.each.source_address, "192.0.2.9");
+    ck_assert_uint_eq(config.active_timeout_s, 30);
+    ck_assert_uint_eq(config.aggregate_capacity, TABLE_SIZE_DEFAULT);
+    ck_assert(!config.print && config.json);
+
+    PARSE("--print");
+    configs_of_export(&config, &options);
+    ck_assert_uint_eq(config.collector_count, 0);
+    ck_assert(config.print && !config.json);
+}
+END_TEST
+
+START_TEST(what_is_read_is_what_was_asked_for)
+{
+    struct reading_config config;
+    PARSE("--print", "--workers", "3", "--netns", "left", "--mark", "0x10/0xf0", "--rcvbuf", "2M", "--rx",
+          "recvmmsg", "--no-reliable", "--set-sysctls", "--active-timeout", "30", "--adopt", "full",
+          "--table-size", "9000");
+    configs_of_reading(&config, &options);
+    ck_assert_uint_eq(config.workers.count, 3);
+    ck_assert_str_eq(config.workers.netns, "left");
+    ck_assert_ptr_eq(config.workers.sources.conntrack, &config.conntrack);
+    ck_assert_uint_eq(config.conntrack.mark.value, 0x10);
+    ck_assert_uint_eq(config.conntrack.mark.mask, 0xf0);
+    ck_assert_uint_eq(config.conntrack.rcvbuf_octets, 2 << 20);
+    ck_assert_uint_eq(config.conntrack.rx, RX_RECVMMSG);
+    ck_assert(!config.conntrack.reliable);
+    ck_assert(config.conntrack.set_sysctls);
+    ck_assert_uint_eq(config.conntrack.active_timeout_ns, 30 * NS_PER_S);
+    ck_assert(config.conntrack.adopt_full);
+    ck_assert_uint_eq(config.conntrack.table_size, 9000);
+
+    PARSE("--print", "--active-timeout", "0");
+    configs_of_reading(&config, &options);
+    ck_assert(config.conntrack.reliable);
+    ck_assert(!config.conntrack.set_sysctls);
+    ck_assert(!config.conntrack.adopt_full);
+    ck_assert_uint_eq(config.conntrack.active_timeout_ns, 0);
+    ck_assert_uint_eq(config.conntrack.table_size, 0);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("configs");
+    tcase_add_test(tests, what_is_exported_is_what_was_asked_for);
+    tcase_add_test(tests, what_is_read_is_what_was_asked_for);
+
+    Suite *suite = suite_create("configs");
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
