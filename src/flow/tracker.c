@@ -252,7 +252,8 @@ static void report_end(struct tracker *tracker, const struct flow *flow)
         hand_on(tracker, flow);
 }
 
-/* Unless it is empty. The next span begins where the part ends. part is changed. */
+/* Unless it is empty. The next span begins where the part ends: an empty one is over, too. part is
+ * changed. */
 static void report_part(struct tracker *tracker, struct tracked *tracked, struct flow *part,
                         enum flow_end_reason why)
 {
@@ -260,6 +261,8 @@ static void report_part(struct tracker *tracker, struct tracked *tracked, struct
         tracked->reported_packets[direction] += part->packets[direction];
         tracked->reported_octets[direction] += part->octets[direction];
     }
+    bool is_whole = why != FLOW_END_ACTIVE_TIMEOUT && !tracked->is_in_parts;
+    tracked->is_in_parts = true;
     tracked->span_start_ns = part->stop_ns;
     if (is_empty(part))
         return;
@@ -268,6 +271,7 @@ static void report_part(struct tracker *tracker, struct tracked *tracked, struct
     part->stop_ns = wall_clock_at(clock, part->stop_ns);
     part->start_ns = is_span ? wall_clock_at(clock, part->start_ns) : part->stop_ns;
     part->end_reason = (uint8_t)why;
+    part->kind = is_whole ? FLOW_CONNECTION : FLOW_PART;
     tracker->sink(tracker->context, part);
 }
 
@@ -395,6 +399,7 @@ static struct tracked *add(struct tracker *tracker, const struct flow *row, uint
             tracked->reported_octets[direction] = row->octets[direction];
         }
         tracked->span_start_ns = tracker->config.began_ns;
+        tracked->is_in_parts = true;
     }
     return tracked;
 }
@@ -409,6 +414,7 @@ static void pass_through(struct tracker *tracker, const struct flow *row)
     uint64_t start_ns = start_time(tracker, row);
     whole.stop_ns = wall_clock_at(tracker->config.clock, start_ns < row->stop_ns ? row->stop_ns : start_ns);
     whole.end_reason = FLOW_END_ACTIVE_TIMEOUT;
+    whole.kind = FLOW_PART; /* it goes on */
     if (!is_empty(row))
         hand_on(tracker, &whole);
 }

@@ -341,6 +341,73 @@ START_TEST(does_not_drop_an_old_end_that_tells_nothing)
 }
 END_TEST
 
+static void expect_kind(uint32_t id, uint64_t packets, enum flow_kind kind)
+{
+    ck_assert_uint_lt(report_next, report_count);
+    const struct flow *flow = &reported[report_next++];
+    ck_assert_uint_eq(flow->id, id);
+    ck_assert_uint_eq(flow->packets[FLOW_ORIGINAL], packets);
+    ck_assert_int_eq(flow->kind, kind);
+}
+
+START_TEST(what_is_of_a_span_is_a_part)
+{
+    start(2);
+    dump(1, flow_of(1, -5, 100)); /* what it had then was before us */
+    destroyed(flow_of(1, -5, 110), 2);
+    expect_kind(1, 10, FLOW_PART);
+    dump(60, flow_of(2, 0, 10));
+    expect_kind(2, 10, FLOW_PART);
+    destroyed(flow_of(2, 0, 15), 65);
+    expect_kind(2, 5, FLOW_PART);
+    dump(120, flow_of(3, 50, 0));
+    expect_nothing();
+    destroyed(flow_of(3, 50, 5), 125); /* all that it carried, but its first span was over */
+    expect_kind(3, 5, FLOW_PART);
+
+    begin(200);
+    row(flow_of(4, 100, 10));
+    row(flow_of(5, 100, 20));
+    end(FLOW_NOTE_DUMP_END);
+    expect_kind(4, 10, FLOW_PART);
+    expect_kind(5, 20, FLOW_PART);
+    begin_last(210);
+    row(flow_of(4, 100, 11));
+    row(flow_of(6, 205, 30)); /* has no place */
+    expect_kind(6, 30, FLOW_PART);
+    note(FLOW_NOTE_DUMP_END, &(struct flow){0});
+    while (tracker_finish(tracker, 1))
+        continue;
+    expect_kind(4, 1, FLOW_PART);
+    expect_nothing();
+}
+END_TEST
+
+/* Also when it had an entry. */
+START_TEST(what_is_reported_whole_is_a_connection)
+{
+    const struct tracker_config full = {
+        .capacity = 2, .active_timeout_ns = TIMEOUT_S * NS_PER_S, .adopt_full = true};
+    start_with(&full);
+    destroyed(flow_of(3, 5, 30), 10);
+    expect_kind(3, 30, FLOW_CONNECTION);
+    begin(20);
+    row(flow_of(1, -5, 10));
+    row(flow_of(2, -5, 20));
+    end(FLOW_NOTE_DUMP_END);
+    expect_nothing();
+    destroyed(flow_of(2, -5, 25), 25);
+    expect_kind(2, 25, FLOW_CONNECTION);
+    miss_1(30);
+    const struct flow gone = flow_of(1, -5, 10);
+    note(FLOW_NOTE_GONE, &gone);
+    ck_assert(look());
+    expect_kind(1, 10, FLOW_CONNECTION); /* as far as is known */
+    destroyed(flow_of(1, -5, 12), 31);
+    expect_kind(1, 2, FLOW_PART);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("ends");
@@ -360,5 +427,7 @@ int main(void)
     tcase_add_test(tcase, looks_in_small_steps);
     tcase_add_test(tcase, remembers_what_a_row_told_of_the_end);
     tcase_add_test(tcase, does_not_drop_an_old_end_that_tells_nothing);
+    tcase_add_test(tcase, what_is_of_a_span_is_a_part);
+    tcase_add_test(tcase, what_is_reported_whole_is_a_connection);
     return run(tcase);
 }

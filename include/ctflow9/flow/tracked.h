@@ -33,6 +33,7 @@ struct tracked {
 
     uint8_t state : 4;      /* enum tracked_state */
     bool is_uncounted : 1;  /* it was offloaded, and its counters stood still for too long */
+    bool is_in_parts : 1;   /* what it carried in an earlier span is reported, or was before ctflow9 began */
     uint16_t still_since_s; /* modulo 2^16; from when on it was offloaded and its counters stood still */
     uint32_t dump;          /* LIVE: the last dump it was seen in. GONE: the last dump when it was closed */
     uint32_t next;          /* the table's */

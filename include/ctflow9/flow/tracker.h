@@ -60,9 +60,9 @@ struct tracker_config {
 };
 
 /*
- * sink gets every flow to be exported; for a part, start_ns and stop_ns are those of its span. Both are
- * wall-clock times as the clock is now, however it was set since; start_ns is never later than stop_ns.
- * 0 or -errno.
+ * sink gets every flow to be exported: a FLOW_CONNECTION is all of one that has ended; of a FLOW_PART
+ * start_ns and stop_ns are those of its span. Both are wall-clock times as the clock is now, however it was
+ * set since; start_ns is never later than stop_ns. 0 or -errno.
  */
 int tracker_open(struct tracker **tracker, const struct tracker_config *config, flow_sink *sink,
                  void *context);
