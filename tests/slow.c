@@ -17,4 +17,5 @@ __attribute__((constructor)) static void tell_check(void)
     char factor[16];
     snprintf(factor, sizeof(factor), "%u", slow_factor());
     setenv("CK_TIMEOUT_MULTIPLIER", factor, 0);
+    setenv("CK_DEFAULT_TIMEOUT", "60", 0);
 }
