@@ -103,12 +103,15 @@ static inline void note(enum flow_note_kind kind, const struct flow *flow)
     tracker_note(tracker, &note);
 }
 
+static int due_age_s = TIMEOUT_S; /* as the dump has it */
+
 static inline void begin(int64_t s)
 {
     dump_number++;
     dump_ns = at(s);
     see_time(dump_ns);
-    note(FLOW_NOTE_DUMP_BEGIN, &(struct flow){.stop_ns = dump_ns});
+    note(FLOW_NOTE_DUMP_BEGIN,
+         &(struct flow){.start_ns = (uint64_t)due_age_s * NS_PER_S, .stop_ns = dump_ns});
 }
 
 static inline void begin_last(int64_t s)

@@ -46,6 +46,7 @@ struct tracker {
     struct recent *recent; /* connections with a start stamp whose DESTROY was seen */
     uint32_t dump;         /* number of the dump under way, or of the last one */
     struct row_rule rule;  /* its; dump_ns is 0 before the first */
+    uint64_t due_age_ns;   /* since its start or its last report, at which a connection is reported */
     enum phase phase;
     uint32_t look_slot;  /* how far it has gone through the entries, in a phase that does */
     bool adopted;        /* a complete dump has shown what there was before us */
@@ -437,7 +438,7 @@ static void see_row(struct tracker *tracker, const struct flow *row)
     tracked->dump = tracker->dump;
     if (tracked->span_start_ns > row->stop_ns)
         tracked->seen_ns = tracked->span_start_ns; /* it began while the dump went on */
-    if (tracked->seen_ns - tracked->span_start_ns < tracker->config.active_timeout_ns)
+    if (tracked->seen_ns - tracked->span_start_ns < tracker->due_age_ns)
         return;
     struct flow part = rest_of(tracked);
     /* The kernel reads and writes packets and octets one after the other: octets whose packet was in the part
@@ -470,17 +471,24 @@ static void close_missed(struct tracker *tracker, struct tracked *tracked)
     stats_count(&tracker->config.stats->gone, 1);
 }
 
+static void begin_dump(struct tracker *tracker, const struct flow_note *note)
+{
+    tracker->dump = note->dump;
+    tracker->rule.age_ns = note->flow.start_ns;
+    tracker->rule.dump_ns = note->flow.stop_ns;
+    enter(tracker, PHASE_DUMPING);
+}
+
 void tracker_note(struct tracker *tracker, const struct flow_note *note)
 {
     switch ((enum flow_note_kind)note->kind) {
     case FLOW_NOTE_LAST_DUMP_BEGIN:
         tracker->last_again = is_last_dump(tracker);
-        tracker->rule.age_ns = 0;
-        /* fall through */
+        begin_dump(tracker, note);
+        break;
     case FLOW_NOTE_DUMP_BEGIN:
-        tracker->dump = note->dump;
-        tracker->rule.dump_ns = note->flow.stop_ns;
-        enter(tracker, PHASE_DUMPING);
+        tracker->due_age_ns = note->flow.start_ns;
+        begin_dump(tracker, note);
         break;
     case FLOW_NOTE_ROW:
         see_row(tracker, &note->flow);

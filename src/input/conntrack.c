@@ -111,12 +111,14 @@ static int open_part(struct conntrack *conntrack, unsigned index, uint64_t began
 
 static int open_dump(struct conntrack *conntrack, uint64_t began_ns)
 {
-    enum { DUMPS_PER_TIMEOUT = 4 };
+    enum { DUMPS_PER_TIMEOUT = 4 }; /* where they cost next to nothing */
 
     const uint64_t active_timeout_ns = conntrack->config.active_timeout_ns;
     if (active_timeout_ns == 0)
         return 0;
-    struct ct_dump_config config = {.interval_ns = active_timeout_ns / DUMPS_PER_TIMEOUT,
+    struct ct_dump_config config = {.interval_min_ns = active_timeout_ns / DUMPS_PER_TIMEOUT,
+                                    .interval_max_ns = active_timeout_ns,
+                                    .stats = conntrack->part[0].worker.stats,
                                     .active_timeout_ns = active_timeout_ns,
                                     .began_ns = began_ns,
                                     .mark = conntrack->config.mark,

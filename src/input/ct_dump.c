@@ -27,8 +27,9 @@
 enum {
     NICENESS = 10,
     WAKE_EVERY = 256, /* notes; a worker is woken this often while a dump goes on */
-    REST_PER_CPU = 4, /* hurried dumps come one after the other, but never take more than a fifth of a CPU */
-    ASKED_MAX = 1024, /* connections whose absence is checked against the dying list at once */
+    REST_PER_CPU = 4, /* hurried dumps come one after the other, but never take more than a fifth of a CPU, */
+    INTERVAL_PER_CPU = 100, /* and others, as long as they may, no more than a hundredth */
+    ASKED_MAX = 1024,       /* connections whose absence is checked against the dying list at once */
     PLACES = 4 * ASKED_MAX,
     LISTS_MIN = 2,
     LISTS_MAX = 4,
@@ -49,6 +50,7 @@ struct ct_dump {
     uint32_t number;
     struct wall_clock clock;
     struct row_rule rule; /* of the present dump */
+    uint64_t interval_ns; /* to the next one, as far as it is known what they take */
     bool broken;
     bool failing;                      /* the last dump was not finished; said so */
     unsigned put[CT_DUMP_WORKERS_MAX]; /* notes since the worker was woken */
@@ -68,6 +70,7 @@ int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config)
         return -ENOMEM;
     opened->config = *config;
     opened->rule.began_ns = config->began_ns;
+    opened->interval_ns = config->interval_min_ns;
     opened->wake_fd = -1;
     wall_clock_start(&opened->clock);
     opened->fd = netlink_socket_open();
@@ -125,12 +128,24 @@ static bool wait_for_wake(struct ct_dump *dump, uint64_t timeout_ns)
     return ppoll(&fd, 1, &timeout, NULL) > 0 && read(dump->wake_fd, &count, sizeof(count)) > 0;
 }
 
-/* Until it is time for the next dump. used_ns: CPU time that the last one took. */
-static void rest(struct ct_dump *dump, uint64_t used_ns)
+static void choose_interval(struct ct_dump *dump, uint64_t used_ns)
+{
+    uint64_t interval_ns = INTERVAL_PER_CPU * used_ns;
+    if (interval_ns < dump->config.interval_min_ns)
+        interval_ns = dump->config.interval_min_ns;
+    if (interval_ns > dump->config.interval_max_ns)
+        interval_ns = dump->config.interval_max_ns;
+    dump->interval_ns = interval_ns;
+}
+
+/* Until it is time for the next dump. begin_ns: of the last one; used_ns: CPU time that it took. */
+static void rest(struct ct_dump *dump, uint64_t begin_ns, uint64_t used_ns)
 {
     uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
     uint64_t hurried_ns = now_ns + REST_PER_CPU * used_ns;
-    uint64_t due_ns = now_ns + dump->config.interval_ns;
+    uint64_t due_ns = begin_ns + dump->interval_ns;
+    if (due_ns < hurried_ns)
+        due_ns = hurried_ns;
     while (now_ns < due_ns && !is_stopping(dump) && !is_finishing(dump)) {
         if (wait_for_wake(dump, due_ns - now_ns) && hurried_ns < due_ns)
             due_ns = hurried_ns;
@@ -172,8 +187,9 @@ static void tell_owner(struct ct_dump *dump, const struct flow_note *note)
 
 static void tell_all(struct ct_dump *dump, enum flow_note_kind kind)
 {
-    const struct flow_note note = {
-        .kind = kind, .dump = dump->number, .flow = {.stop_ns = dump->rule.dump_ns}};
+    const struct flow_note note = {.kind = kind,
+                                   .dump = dump->number,
+                                   .flow = {.start_ns = dump->rule.age_ns, .stop_ns = dump->rule.dump_ns}};
     for (unsigned i = 0; i < dump->config.workers; i++) {
         tell(dump, i, &note);
         wake_worker(dump, i);
@@ -227,11 +243,18 @@ static void see_failure(struct ct_dump *dump, int error)
     dump->failing = error != 0;
 }
 
+/* A connection that is due before the middle of the next interval is nearer to its time now than then. */
+static uint64_t due_age_ns(const struct ct_dump *dump)
+{
+    uint64_t half_ns = dump->interval_ns / 2;
+    return half_ns < dump->config.active_timeout_ns ? dump->config.active_timeout_ns - half_ns : 1;
+}
+
 /* Returns whether it has shown everything. */
 static bool run_dump(struct ct_dump *dump, bool is_last)
 {
     dump->number++;
-    dump->rule.age_ns = is_last ? 0 : dump->config.active_timeout_ns;
+    dump->rule.age_ns = is_last ? 0 : due_age_ns(dump);
     dump->broken = false;
     wall_clock_watch(&dump->clock);
     dump->rule.dump_ns = dump->clock.boot_ns;
@@ -390,10 +413,15 @@ static void *run(void *context)
     int niceness = getpriority(PRIO_PROCESS, 0);
     setpriority(PRIO_PROCESS, 0, NICENESS); /* for this thread only: reading events comes first */
     while (!is_stopping(dump) && !is_finishing(dump)) {
+        uint64_t begin_ns = instant_read_clock(CLOCK_MONOTONIC);
         uint64_t before_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID);
         run_dump(dump, false);
         take_questions(dump);
-        rest(dump, instant_read_clock(CLOCK_THREAD_CPUTIME_ID) - before_ns);
+        uint64_t used_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID) - before_ns;
+        stats_count(&dump->config.stats->looks, 1);
+        stats_count(&dump->config.stats->looks_cpu_us, used_ns / NS_PER_US);
+        choose_interval(dump, used_ns);
+        rest(dump, begin_ns, used_ns);
     }
     if (is_stopping(dump))
         return NULL;

@@ -119,7 +119,9 @@ static void open_worker(struct worker *worker, unsigned index, const struct setu
 static void begin(const struct setup *setup)
 {
     uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME);
-    struct ct_dump_config config = {.interval_ns = setup->interval_ms * NS_PER_MS,
+    struct ct_dump_config config = {.interval_min_ns = setup->interval_ms * NS_PER_MS,
+                                    .interval_max_ns = setup->interval_ms * NS_PER_MS,
+                                    .stats = &workers[0].stats,
                                     .active_timeout_ns = setup->active_timeout_ms * NS_PER_MS,
                                     .began_ns = began_ns,
                                     .mark = setup->mark};

@@ -15,12 +15,17 @@
 #include "ctflow9/input/ct_request.h"
 #include "slow.h"
 
+#define TIMEOUT_NS (1000 * NS_PER_S)
+
 enum { NOTES = 64, PATIENCE_S = 60 };
 
 static const int *results; /* of each dump of the table; the last one for all that follow */
 static struct flow_ring *notes, *questions;
 static enum flow_note_kind told[NOTES];
 static unsigned told_count;
+static uint64_t due_ages_ns[NOTES]; /* that each BEGIN told */
+static unsigned begins;
+static uint64_t costs_ns; /* CPU time of each dump */
 
 /* The kernel's answers: these take the place of ct_request.c and ct_decode.c. */
 
@@ -62,6 +67,9 @@ int ct_request_dump(int fd, uint8_t type, const struct netlink_mark *mark,
     (void)type;
     (void)mark;
     int result = *results;
+    uint64_t until_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID) + costs_ns;
+    while (instant_read_clock(CLOCK_THREAD_CPUTIME_ID) < until_ns)
+        continue;
     if (results[1] != EOF)
         results++;
     const struct nlmsghdr row = {.nlmsg_len = sizeof(row), .nlmsg_flags = result > 0 ? NLM_F_DUMP_INTR : 0};
@@ -74,6 +82,8 @@ static void take_notes(void)
     for (const struct flow_note *note; (note = flow_ring_peek(notes)); flow_ring_take(notes)) {
         ck_assert_uint_lt(told_count, NOTES);
         told[told_count++] = note->kind;
+        if (note->kind == FLOW_NOTE_DUMP_BEGIN)
+            due_ages_ns[begins++] = note->flow.start_ns;
         if (note->kind == FLOW_NOTE_DUMP_END || note->kind == FLOW_NOTE_DUMP_BROKEN)
             flow_ring_put(questions, &(struct flow_note){.kind = FLOW_NOTE_DUMP_END, .dump = note->dump});
     }
@@ -94,35 +104,69 @@ static void wait_for(struct ct_dump *dump, unsigned count)
     }
 }
 
-/* A whole dump, and then the end: what the worker is told of that. */
-static void run(const int *results_of_dumps, const enum flow_note_kind *expected, unsigned count)
+static struct ct_dump *start(uint64_t interval_min_ns, uint64_t interval_max_ns, int wake_fd)
 {
+    static struct stats stats;
     struct ct_dump *dump;
-    int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     ck_assert_int_ge(wake_fd, 0);
     ck_assert_int_eq(flow_ring_open(&notes, NOTES), 0);
     ck_assert_int_eq(flow_ring_open(&questions, NOTES), 0);
-    results = results_of_dumps;
     const struct ct_dump_config config = {
-        .interval_ns = 1000 * NS_PER_S,
-        .active_timeout_ns = 1000 * NS_PER_S,
+        .interval_min_ns = interval_min_ns,
+        .interval_max_ns = interval_max_ns,
+        .active_timeout_ns = TIMEOUT_NS,
         .began_ns = NS_PER_S,
+        .stats = &stats,
         .workers = 1,
         .worker = {{.notes = notes, .questions = questions, .wake_fd = wake_fd}}};
     ck_assert_int_eq(ct_dump_open(&dump, &config), 0);
     ck_assert_int_eq(ct_dump_start(dump), 0);
-    wait_for(dump, 3);
-    ct_dump_finish(dump);
-    wait_for(dump, count);
+    return dump;
+}
+
+static void stop(struct ct_dump *dump, int wake_fd)
+{
     ct_dump_stop(dump);
-    ck_assert_uint_eq(told_count, count);
-    for (unsigned i = 0; i < count; i++)
-        ck_assert_uint_eq(told[i], expected[i]);
     ct_dump_close(dump);
     flow_ring_close(notes);
     flow_ring_close(questions);
     close(wake_fd);
 }
+
+/* A whole dump, and then the end: what the worker is told of that. */
+static void run(const int *results_of_dumps, const enum flow_note_kind *expected, unsigned count)
+{
+    int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    results = results_of_dumps;
+    struct ct_dump *dump = start(TIMEOUT_NS, TIMEOUT_NS, wake_fd);
+    wait_for(dump, 3);
+    ct_dump_finish(dump);
+    wait_for(dump, count);
+    ck_assert_uint_eq(told_count, count);
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_uint_eq(told[i], expected[i]);
+    stop(dump, wake_fd);
+}
+
+/* 5 ms of CPU are a hundredth of 500 ms: more than the longest interval. */
+START_TEST(looks_that_take_much_are_further_apart)
+{
+    static const int all_well[] = {0, EOF};
+    const uint64_t min_ns = 10 * NS_PER_MS, max_ns = 60 * NS_PER_MS;
+    int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    results = all_well;
+    costs_ns = 5 * NS_PER_MS;
+    struct ct_dump *dump = start(min_ns, max_ns, wake_fd);
+    uint64_t begin_ns = instant_read_clock(CLOCK_MONOTONIC);
+    while (!is_told(3 * 3))
+        poll(NULL, 0, 1);
+    ck_assert_uint_ge(instant_read_clock(CLOCK_MONOTONIC) - begin_ns, 2 * max_ns);
+    stop(dump, wake_fd);
+    ck_assert_uint_eq(due_ages_ns[0], TIMEOUT_NS - min_ns / 2);
+    ck_assert_uint_eq(due_ages_ns[1], TIMEOUT_NS - max_ns / 2);
+    ck_assert_uint_eq(due_ages_ns[2], TIMEOUT_NS - max_ns / 2);
+}
+END_TEST
 
 #define DUMP(begin, end) begin, FLOW_NOTE_ROW, end
 #define RUN(results, ...)                                               \
@@ -164,6 +208,7 @@ int main(void)
 {
     TCase *tcase = tcase_create("dumps");
     tcase_set_timeout(tcase, 3 * PATIENCE_S);
+    tcase_add_test(tcase, looks_that_take_much_are_further_apart);
     tcase_add_test(tcase, the_last_dump_is_one_more);
     tcase_add_test(tcase, the_last_dump_begins_again_when_it_is_not_finished);
     tcase_add_test(tcase, the_last_dump_is_given_up_in_the_end);

@@ -41,6 +41,8 @@ START_TEST(every_counter_under_its_name)
                                 .repeated = 8,
                                 .adopted = 9,
                                 .table_full = 10,
+                                .looks = 24,
+                                .looks_cpu_us = 25,
                                 .gone = 11,
                                 .empty = 19,
                                 .counters_reset = 20,
@@ -58,7 +60,8 @@ START_TEST(every_counter_under_its_name)
         written(),
         "ctflow9: totals: events 1, lost 2, malformed 3, truncated 4, ignored 5, foreign 22, deferred 6, "
         "left_behind 23, "
-        "guard_releases 7, repeated 8, adopted 9, table_full 10, gone 11, empty 19, counters_reset 20, "
+        "guard_releases 7, repeated 8, adopted 9, table_full 10, looks 24, looks_cpu_us 25, gone 11, empty "
+        "19, counters_reset 20, "
         "uncounted 21, flows 12, "
         "flows_no_counters 13, records 14, datagrams 15, aggregates_early 16, lines 17, lines_lost 18\n");
 }

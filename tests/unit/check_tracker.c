@@ -38,6 +38,21 @@ START_TEST(parts_add_up)
 }
 END_TEST
 
+/* The fewer looks there are, the earlier and the later. */
+START_TEST(what_is_due_is_the_dumps_business)
+{
+    start(1);
+    due_age_s = 30;
+    dump(29, flow_of(1, 0, 10));
+    expect_nothing();
+    dump(30, flow_of(1, 0, 10));
+    expect(1, 10, 0, 30, FLOW_END_ACTIVE_TIMEOUT);
+    dump(90, flow_of(1, 0, 20));
+    expect(1, 10, 30, 90, FLOW_END_ACTIVE_TIMEOUT);
+    expect_nothing();
+}
+END_TEST
+
 START_TEST(a_span_without_packets_is_not_reported)
 {
     start(1);
@@ -558,6 +573,7 @@ int main(void)
     TCase *tcase = tcase_create("parts");
     tcase_add_test(tcase, a_short_connection_passes_through);
     tcase_add_test(tcase, parts_add_up);
+    tcase_add_test(tcase, what_is_due_is_the_dumps_business);
     tcase_add_test(tcase, a_span_without_packets_is_not_reported);
     tcase_add_test(tcase, a_connection_without_packets_is_not_reported);
     tcase_add_test(tcase, notices_a_flowtable_that_does_not_count);

@@ -360,7 +360,7 @@ static void dump(void)
         watch(&model.of_dumps);
         model.dump_ns = model.now_ns;
         put_note(model.last ? FLOW_NOTE_LAST_DUMP_BEGIN : FLOW_NOTE_DUMP_BEGIN,
-                 &(struct flow){.stop_ns = model.dump_ns});
+                 &(struct flow){.start_ns = model.last ? 0 : TIMEOUT_NS, .stop_ns = model.dump_ns});
         model.phase = BEGINNING;
         break;
     case BEGINNING:

@@ -28,6 +28,8 @@ struct stats {
     _Atomic uint64_t adopted; /* connections that began before ctflow9 */
     _Atomic uint64_t
         table_full;         /* looks at long connections that found no place in the table (--table-size) */
+    _Atomic uint64_t looks; /* through the conntrack table */
+    _Atomic uint64_t looks_cpu_us; /* CPU time of the thread that looks, in microseconds */
     _Atomic uint64_t gone;  /* connections that ended without an event, closed with what was last known */
     _Atomic uint64_t empty; /* events of connections whose counters were 0: nothing to report */
     _Atomic uint64_t counters_reset; /* times that a connection's counters were lower than when last seen */

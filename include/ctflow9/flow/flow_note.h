@@ -40,8 +40,9 @@
  */
 enum flow_note_kind {
     FLOW_NOTE_FLOW,            /* to be exported */
-    FLOW_NOTE_DUMP_BEGIN,      /* at flow.stop_ns, boot time (wall_clock.h) */
-    FLOW_NOTE_LAST_DUMP_BEGIN, /* the same; it has rows of connections of every age */
+    FLOW_NOTE_DUMP_BEGIN,      /* at flow.stop_ns, boot time (wall_clock.h); flow.start_ns is no time, but
+                                  the age since its start or its last report at which a connection is due */
+    FLOW_NOTE_LAST_DUMP_BEGIN, /* the same, but that age is 0: it has rows of every connection */
     FLOW_NOTE_ROW,             /* flow: as it was then; its stop_ns is boot time: when the dump began */
     FLOW_NOTE_DUMP_END,        /* flow is not used */
     FLOW_NOTE_DUMP_BROKEN,     /* flow is not used */

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ctflow9/base/stats.h"
 #include "ctflow9/flow/flow_ring.h"
 #include "ctflow9/input/netlink_filter.h"
 
@@ -12,6 +13,10 @@
  * own the connections and answers their questions about connections that a dump did not show. It waits for
  * workers that are busy, they never wait for it. The kernel's counters are only read, never reset.
  *
+ * Looks are as many as cost little: a connection needs one row in each active timeout. The more a look takes,
+ * the further they are apart, between the two intervals of the config. So that a connection is reported as
+ * near to its time as may be, one is due whose time comes before the middle of the next interval.
+ *
  * What it says to them and they to it, in which order, and what that proves: flow_note.h.
  */
 struct ct_dump;
@@ -19,11 +24,13 @@ struct ct_dump;
 enum { CT_DUMP_WORKERS_MAX = 64 };
 
 struct ct_dump_config {
-    uint64_t interval_ns;       /* from the end of one dump to the beginning of the next */
-    uint64_t active_timeout_ns; /* younger connections that began after us are not handed on */
+    uint64_t interval_min_ns;   /* from the beginning of one dump to that of the next, */
+    uint64_t interval_max_ns;   /* and at most, where it would take more than a hundredth of a core */
+    uint64_t active_timeout_ns; /* what is due half an interval before or behind it is handed on */
     uint64_t began_ns;          /* boot time; when ctflow9 began to listen */
     struct netlink_mark mark;
-    unsigned workers; /* a connection belongs to worker CTA_ID modulo workers */
+    struct stats *stats; /* the dump's thread counts its looks in it; outlives the dump */
+    unsigned workers;    /* a connection belongs to worker CTA_ID modulo workers */
     struct ct_dump_worker {
         struct flow_ring *notes;     /* this thread is the producer */
         struct flow_ring *questions; /* this thread is the consumer */
