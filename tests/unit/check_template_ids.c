@@ -111,6 +111,7 @@ int main(void)
 {
     Suite *suite = suite_create("template_ids");
     TCase *tests = tcase_create("template_ids");
+    tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, ids_keep_their_elements);
     suite_add_tcase(suite, tests);
