@@ -9,6 +9,7 @@
 #include "ctflow9/input/netns.h"
 #include "ctflow9/service/configs.h"
 #include "ctflow9/service/exporter.h"
+#include "ctflow9/service/notify.h"
 #include "ctflow9/service/privileges.h"
 #include "ctflow9/service/signals.h"
 #include "ctflow9/service/workers.h"
@@ -17,10 +18,11 @@ enum { EXIT_REFUSED = 2 };
 
 /* Connection tracking is read where --netns says; everything else stays in the namespace we were started in.
  */
-static int open_workers(struct workers **workers, const struct options *options)
+static int open_workers(struct workers **workers, const struct options *options, struct notify *notify)
 {
     struct reading_config config;
     configs_of_reading(&config, options);
+    config.workers.notify = notify;
     if (options->netns[0] == '\0')
         return workers_open(workers, &config.workers);
     int left = netns_enter(options->netns);
@@ -49,10 +51,11 @@ static int open_exporter(struct exporter **exporter, const struct options *optio
 
 /* Reads one network namespace. What workers_run() returns, or -errno. */
 static int run(const struct options *options, struct exporter **exporter, struct stats *totals,
-               struct signals *signals)
+               struct signals *signals, struct notify *notify)
 {
     struct workers *workers = NULL;
-    int outcome = explain(open_workers(&workers, options), "set up the reading of connection tracking");
+    int outcome =
+        explain(open_workers(&workers, options, notify), "set up the reading of connection tracking");
     if (!outcome && privileges_drop() != 0)
         log_debug("CAP_BPF and CAP_PERFMON were not given up");
     if (!outcome && !*exporter)
@@ -71,6 +74,7 @@ int main(int argc, char **argv)
     static struct stats totals;
     static struct signals signals;
     struct exporter *exporter = NULL;
+    struct notify *notify = NULL;
 
     descriptors_take_standard();
     log_init(false);
@@ -88,10 +92,12 @@ int main(int argc, char **argv)
 
     int outcome = explain(signals_open(&signals), "handle signals");
     if (!outcome)
-        outcome = run(&options, &exporter, &totals, &signals);
+        outcome = explain(notify_open(&notify), "talk to the service manager");
+    if (!outcome)
+        outcome = run(&options, &exporter, &totals, &signals, notify);
     while (outcome == WORKERS_MOVED)
-        outcome = workers_await_netns(options.netns, exporter, &signals)
-                      ? run(&options, &exporter, &totals, &signals)
+        outcome = workers_await_netns(options.netns, exporter, &totals, &signals, notify)
+                      ? run(&options, &exporter, &totals, &signals, notify)
                       : 0;
     if (exporter) {
         exporter_finish(exporter);
@@ -99,6 +105,7 @@ int main(int argc, char **argv)
         exporter_log_stats(exporter);
     }
     exporter_close(exporter);
+    notify_close(notify);
     signals_close(&signals);
     return outcome ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -91,6 +91,38 @@ static void log_totals(const struct workers *workers)
     exporter_log_stats(workers->exporter);
 }
 
+/* Whether each worker has had a turn since this was last asked: one that hangs has none. */
+static bool have_all_turned(struct workers *workers)
+{
+    bool all = true;
+    for (unsigned i = 0; i < workers->count; i++) {
+        struct worker *worker = &workers->worker[i];
+        uint64_t turns = atomic_load_explicit(&worker->turns, memory_order_relaxed);
+        all &= turns != worker->turns_told;
+        worker->turns_told = turns;
+    }
+    return all;
+}
+
+/* For the first worker. */
+static void pulse(struct workers *workers)
+{
+    uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+    if (now_ns < notify_next_ns(workers->notify))
+        return;
+    const struct stats total = totals_of(workers);
+    notify_pulse(workers->notify, now_ns, &total, have_all_turned(workers));
+}
+
+/* The latest time of the next turn, for the pulse. */
+static uint64_t pulse_ns(const struct worker *worker, uint64_t now_ns)
+{
+    const struct notify *notify = worker->all->notify;
+    if (worker->index == 0 || notify_next_ns(notify) == POLL_SET_NEVER)
+        return notify_next_ns(notify);
+    return now_ns + notify_interval_ns(notify);
+}
+
 /* What waits when it begins: more may come as fast as it is taken. Delays and pace go by the clock. */
 static void take_flows_of(struct worker *worker)
 {
@@ -154,6 +186,7 @@ void worker_wait(struct worker *worker, enum pace pace)
         poll_set_add(set, worker->all->signals->fd, POLLIN);
         poll_set_before(set, worker->all->netns_check_ns);
     }
+    poll_set_before(set, pulse_ns(worker, now_ns));
     sources_want(&worker->all->sources, worker->index, set);
     if (pace <= ON_EVENT)
         sources_want_events(&worker->all->sources, worker->index, set);
@@ -173,10 +206,12 @@ enum pace worker_turn(struct worker *worker)
         exporter_begin(workers->exporter, instant_now());
     unsigned drained = sources_drain(&workers->sources, worker->index, workers->limits.drain);
     bool more = sources_run(&workers->sources, worker->index, instant_now());
-    if (worker->index == 0)
+    stats_count(&worker->turns, 1);
+    if (worker->index == 0) {
         worker_see_troubles(workers, instant_read_clock(CLOCK_MONOTONIC));
-    if (worker->index == 0)
         tell_clock_step(worker);
+        pulse(workers);
+    }
     worker_export(worker);
     if (drained == workers->limits.drain)
         return AT_ONCE;

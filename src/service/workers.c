@@ -75,6 +75,7 @@ int workers_open(struct workers **workers, const struct workers_config *config)
     opened->count = count;
     opened->limits = config->limits.drain == 0 ? default_limits : config->limits;
     opened->netns = config->netns;
+    opened->notify = config->notify;
     int error = open_workers(opened);
     if (!error)
         error = identify_netns(opened);
@@ -192,7 +193,10 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
         sources_halt(&workers->sources);
         stop_threads(workers, running);
     } else {
+        notify_tell(workers->notify, NOTIFY_READY);
         bool moved = run_worker(&workers->worker[0]);
+        if (!moved)
+            notify_tell(workers->notify, NOTIFY_STOPPING);
         finish(workers, running);
         outcome = moved && workers->signals->end_ns == 0 ? WORKERS_MOVED : 0;
     }
@@ -204,7 +208,8 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
     return error ? error : outcome;
 }
 
-bool workers_await_netns(const char *netns, struct exporter *exporter, struct signals *signals)
+bool workers_await_netns(const char *netns, struct exporter *exporter, const struct stats *totals,
+                         struct signals *signals, struct notify *notify)
 {
     struct netns_id present;
     for (bool told = false; signals->end_ns == 0 && netns_identify(netns, &present) != 0; told = true) {
@@ -217,6 +222,8 @@ bool workers_await_netns(const char *netns, struct exporter *exporter, struct si
         exporter_run(exporter, instant_now());
         exporter_wants(exporter, &set);
         uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+        if (now_ns >= notify_next_ns(notify))
+            notify_pulse(notify, now_ns, totals, true);
         poll_set_before(&set, now_ns + NETNS_CHECK_NS);
         poll_set_wait(&set, now_ns);
         signals_take(signals, instant_read_clock(CLOCK_MONOTONIC));

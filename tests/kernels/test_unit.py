@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -30,12 +31,16 @@ class Machine:
         return socket.socket(family, kind)
 
 
-def show(name):
-    return run("systemctl", "show", "--value", "--property", name, "ctflow9").strip()
+def show(name, unit="ctflow9"):
+    return run("systemctl", "show", "--value", "--property", name, unit).strip()
 
 
 def journal():
     return run("journalctl", "--quiet", "--unit", "ctflow9", "--output", "cat")
+
+
+def unit_file(name):
+    return os.path.join(HERE, "../../systemd", name)
 
 
 def listens():
@@ -47,7 +52,8 @@ def listens():
 class Unit(unittest.TestCase):
     def setUp(self):
         shutil.copy(BINARY, "/usr/sbin/ctflow9")
-        shutil.copy(os.path.join(HERE, "../../systemd/ctflow9.service"), "/etc/systemd/system")
+        for name in "ctflow9.service", "ctflow9@.service":
+            shutil.copy(unit_file("ctflow9.service"), os.path.join("/etc/systemd/system", name))
         run("systemctl", "daemon-reload")
         run("nft", "-f", "-", text=RULES)
 
@@ -56,23 +62,75 @@ class Unit(unittest.TestCase):
         self.assertEqual((show("ActiveState"), show("ConditionResult")), ("inactive", "no"), "it has no options yet")
 
         with open("/etc/default/ctflow9", "w") as file:
-            file.write('CTFLOW9_OPTIONS="-c 127.0.0.1 --set-sysctls"\n')
+            file.write('CTFLOW9_OPTIONS="-c 127.0.0.1 -c nobody.invalid --set-sysctls"\n')
         port = Port(Machine, 2055, "127.0.0.1")
         self.addCleanup(port.close)
         run("systemctl", "enable", "--now", "ctflow9")
         self.assertEqual(run("systemctl", "is-enabled", "ctflow9"), "enabled\n")
-        wait_until(listens, "ctflow9 listens")
+        self.assertEqual((show("ActiveState"), show("SubState")), ("active", "running"))
+        self.assertTrue(listens(), "it is ready, whatever becomes of a collector's name")
         self.assertEqual(run("sysctl", "-n", "net.netfilter.nf_conntrack_acct"), "1\n")
 
-        run(f"{PROGRAMS}/make_flows", "--flows", COUNT)
-        run("conntrack", "-F")
-        wait_until(lambda: len(port.records()) >= COUNT, f"the collector has {COUNT} flows")
+        self.flows(port, COUNT)
+        wait_until(lambda: "flows/s, events lost: 0" in show("StatusText"), "the status is told")
+        before = journal()
         run("systemctl", "kill", "--signal", "USR1", "ctflow9")
-        wait_until(lambda: f"flows {COUNT}," in journal(), "SIGUSR1 is answered")
+        wait_until(lambda: f"flows {COUNT}," in journal()[len(before):], "SIGUSR1 is answered")
 
         run("systemctl", "stop", "ctflow9")
         self.assertEqual((show("ActiveState"), show("Result"), show("ExecMainStatus")), ("inactive", "success", "0"))
         self.assertEqual(len(port.records()), COUNT)
+
+    def flows(self, port, wanted):
+        """Connections end, until so many have come to the port."""
+        run(f"{PROGRAMS}/make_flows", "--flows", COUNT)
+        run("conntrack", "-F")
+        wait_until(lambda: len(port.records()) >= wanted, f"the collector has {wanted} flows")
+
+    def test_stopped_and_crashed(self):
+        os.makedirs("/run/systemd/system/ctflow9.service.d", exist_ok=True)
+        with open("/run/systemd/system/ctflow9.service.d/test.conf", "w") as file:
+            file.write("[Service]\nWatchdogSec=6\nTimeoutAbortSec=2\nRestartSec=1\n")
+        with open("/etc/default/ctflow9", "w") as file:
+            file.write('CTFLOW9_OPTIONS="-c 127.0.0.1 --set-sysctls --workers 2"\n')
+        self.addCleanup(os.remove, "/etc/default/ctflow9")
+        run("systemctl", "daemon-reload")
+        port = Port(Machine, 2055, "127.0.0.1")
+        self.addCleanup(port.close)
+        run("systemctl", "start", "ctflow9")
+        self.addCleanup(run, "systemctl", "stop", "ctflow9")
+        restarts = int(show("NRestarts"))
+        started = time.monotonic()
+        wait_until(lambda: time.monotonic() > started + 15, "the watchdog's time has gone by twice")
+        self.assertEqual(int(show("NRestarts")), restarts, "it is at rest, not stuck")
+
+        for signal, why in ("STOP", "Watchdog timeout"), ("SEGV", "status=11/SEGV"):
+            pid = show("MainPID")
+            run("kill", f"-{signal}", pid)
+            restarts += 1
+            wait_until(lambda: int(show("NRestarts")) == restarts and show("SubState") == "running",
+                       f"it is started again after SIG{signal}")
+            self.assertNotEqual(show("MainPID"), pid)
+            self.assertIn(why, journal())
+            self.flows(port, len(port.records()) + COUNT)
+
+    def test_instance(self):
+        """A configuration of its own; modules and sysctls as at boot."""
+        run("/usr/lib/systemd/systemd-modules-load", os.path.abspath(unit_file("ctflow9.modules-load.conf")))
+        run("sysctl", "-w", "net.netfilter.nf_conntrack_acct=0")
+        run("sysctl", "-p", unit_file("ctflow9.sysctl.conf"))
+        port = Port(Machine, 2055, "127.0.0.1")
+        self.addCleanup(port.close)
+        unit = "ctflow9@edge-1"
+        run("systemctl", "start", unit)
+        self.assertEqual(show("ConditionResult", unit), "no", "it has no configuration yet")
+        with open(f"/etc/{unit}.json", "w") as file:
+            file.write('{"collector": ["127.0.0.1"]}')
+        run("systemctl", "start", unit)
+        self.addCleanup(run, "systemctl", "stop", unit)
+        self.assertEqual(show("SubState", unit), "running")
+        self.flows(port, COUNT)
+        self.assertTrue(all(record[1] > 0 for record in port.records()))
 
 
 if __name__ == "__main__":

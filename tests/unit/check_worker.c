@@ -9,8 +9,12 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "slow.h"
@@ -77,6 +81,7 @@ static _Atomic unsigned order[CALLS]; /* the number of the first call of each */
 static _Atomic unsigned calls;
 static unsigned awaited, rests[WORKERS_MAX];
 static int start_error;
+static _Atomic int hanging = -1; /* the worker whose next drain does not return, while this stays so */
 
 static void note(enum call call)
 {
@@ -98,8 +103,9 @@ static int thorough_start(struct source *source)
 static unsigned thorough_drain(struct source *source, unsigned worker, unsigned limit)
 {
     (void)source;
-    (void)worker;
     (void)limit;
+    while (hanging == (int)worker)
+        usleep(1000);
     return 0;
 }
 
@@ -243,6 +249,9 @@ bool signals_take(struct signals *signals, uint64_t now_ns)
     return false;
 }
 
+/* Is told how the workers get on, and says when they are to end; NULL: when all flows have come. */
+static struct notify *notify;
+
 static int run(unsigned count, unsigned flows)
 {
     struct signals signals = {.fd = signal_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
@@ -250,10 +259,11 @@ static int run(unsigned count, unsigned flows)
     struct workers *workers;
     const struct workers_config config = {.count = count,
                                           .netns = "",
+                                          .notify = notify,
                                           .sources = {.conntrack = (const void *)&flows},
                                           .limits = {.drain = LIMIT, .flows_ring = 1024, .rounds = 2}};
     fake.source.ops = &fake_source;
-    wanted_flows = count * flows;
+    wanted_flows = notify ? UINT32_MAX : count * flows;
     if (wanted_flows == 0)
         tell_signal();
     ck_assert_int_eq(workers_open(&workers, &config), 0);
@@ -327,6 +337,61 @@ START_TEST(a_source_that_does_not_start_ends_all)
 }
 END_TEST
 
+static int manager;
+
+static const char *told(void)
+{
+    static char text[512];
+    ssize_t octets = recv(manager, text, sizeof(text) - 1, 0);
+    text[octets > 0 ? octets : 0] = '\0';
+    return text;
+}
+
+/* One worker after the other hangs: no pulse says that all is well but for the first, before which it had its
+ * last turns. (The first worker makes the pulses: when it hangs there are none.) */
+static void *watch_workers(void *context)
+{
+    enum { ENOUGH = 5 };
+    ck_assert_str_eq(told(), "READY=1\n");
+    for (int i = *(int *)context - 1; i > 0; i--) {
+        for (int well = 0; well < ENOUGH;)
+            well += strstr(told(), "WATCHDOG=1\n") != NULL;
+        hanging = i;
+        for (int unwell = 0; unwell < ENOUGH;)
+            unwell = strstr(told(), "WATCHDOG=1\n") ? 0 : unwell + 1;
+        hanging = -1;
+    }
+    while (!strstr(told(), "WATCHDOG=1\n"))
+        ;
+    wanted_flows = 0;
+    tell_signal();
+    while (!strstr(told(), "STOPPING=1\n"))
+        ;
+    return NULL;
+}
+
+START_TEST(a_worker_that_hangs_is_told)
+{
+    int workers[] = {1, 2, 4};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    pthread_t watch;
+    snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "check_worker-%d", getpid());
+    manager = socket(AF_UNIX, SOCK_DGRAM, 0);
+    ck_assert_int_eq(
+        bind(manager, (const struct sockaddr *)&address,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(address.sun_path + 1))),
+        0);
+    address.sun_path[0] = '@';
+    setenv("NOTIFY_SOCKET", address.sun_path, 1);
+    setenv("WATCHDOG_USEC", "80000", 1);
+    ck_assert_int_eq(notify_open(&notify), 0);
+    ck_assert_int_eq(pthread_create(&watch, NULL, watch_workers, &workers[_i]), 0);
+    ck_assert_int_eq(run((unsigned)workers[_i], 0), 0);
+    pthread_join(watch, NULL);
+    notify_close(notify);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("worker");
@@ -335,6 +400,7 @@ int main(void)
     tcase_add_loop_test(tcase, the_end_has_its_order, 0, 2);
     tcase_add_test(tcase, a_second_signal_hurries);
     tcase_add_test(tcase, ends_when_nobody_is_left_to_export_to);
+    tcase_add_loop_test(tcase, a_worker_that_hangs_is_told, 0, 3);
     tcase_add_test(tcase, a_source_that_does_not_start_ends_all);
     Suite *suite = suite_create("worker");
     suite_add_tcase(suite, tcase);

@@ -16,7 +16,7 @@ struct reading_config {
     struct conntrack_config conntrack;
 };
 
-/* config->workers points into config and options. */
+/* config->workers points into config and options; its notify is left to the caller. */
 void configs_of_reading(struct reading_config *config, const struct options *options);
 
 /* config->collectors points into options. */

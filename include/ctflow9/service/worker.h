@@ -14,6 +14,7 @@
 #include "ctflow9/input/sources.h"
 #include "ctflow9/service/export_role.h"
 #include "ctflow9/service/exporter.h"
+#include "ctflow9/service/notify.h"
 #include "ctflow9/service/signals.h"
 #include "ctflow9/service/troubles.h"
 #include "ctflow9/service/worker_limits.h"
@@ -33,6 +34,8 @@ struct worker {
     int wake_fd;                  /* eventfd: something is waiting, or it is time to end */
     struct poll_set exporter_set; /* what the exporter waits for, when this worker was the last to run it */
     struct stats stats;
+    _Atomic uint64_t turns; /* so far: that they grow says that it gets on */
+    uint64_t turns_told;    /* the first worker's, of each */
 };
 
 struct workers {
@@ -46,6 +49,7 @@ struct workers {
     uint64_t netns_check_ns;  /* monotonic; POLL_SET_NEVER = none is to be watched */
     bool netns_is_gone;
     struct signals *signals;
+    struct notify *notify;      /* the first worker's; NULL = nobody wants to know */
     struct troubles troubles;   /* the first worker's */
     _Atomic int error;          /* the exporter has nobody left to export to */
     _Atomic bool totals_wanted; /* by SIGUSR1 */

@@ -6,6 +6,7 @@
 #include "ctflow9/base/stats.h"
 #include "ctflow9/input/sources.h"
 #include "ctflow9/service/exporter.h"
+#include "ctflow9/service/notify.h"
 #include "ctflow9/service/signals.h"
 #include "ctflow9/service/worker_limits.h"
 
@@ -22,8 +23,9 @@
 struct workers;
 
 struct workers_config {
-    unsigned count;    /* 0 = one for each core, up to 8 */
-    const char *netns; /* --netns, "" = the own one; outlives the workers */
+    unsigned count;        /* 0 = one for each core, up to 8 */
+    const char *netns;     /* --netns, "" = the own one; outlives the workers */
+    struct notify *notify; /* is told that they read, and then how they get on; outlives them; may be NULL */
     struct sources_config sources;
     struct worker_limits limits; /* for tests; all 0 = as is good */
 };
@@ -48,6 +50,7 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
 
 /*
  * After WORKERS_MOVED: until there is a namespace of that name, for it may be gone again by now. What is held
- * goes on being exported. false: a signal said to end.
+ * goes on being exported, and notify is told of totals. false: a signal said to end.
  */
-bool workers_await_netns(const char *netns, struct exporter *exporter, struct signals *signals);
+bool workers_await_netns(const char *netns, struct exporter *exporter, const struct stats *totals,
+                         struct signals *signals, struct notify *notify);
