@@ -199,76 +199,6 @@ START_TEST(optional_elements_follow)
 }
 END_TEST
 
-/* Each datagram: not over the limit, padded to 4 octets with zeros, Count and length true. */
-START_TEST(datagrams_are_filled_to_the_limit_and_padded)
-{
-    static const uint32_t limits[] = {512, 513, 515, 1399, 1400, 1401, 8972};
-    config.max_datagram = limits[_i];
-    open_packet();
-    struct flow flow = udp_flow();
-    flow.protocol = IPPROTO_ICMP; /* 50 octets: not a multiple of 4 */
-    unsigned records = 0, added = 0;
-    packet_begin(packet, now);
-    while (sink.count < 3) {
-        packet_add(packet, &flow);
-        added += 2;
-    }
-    packet_flush(packet, now);
-    for (unsigned i = 0; i < sink.count; i++) {
-        const struct datagram *datagram = &sink.datagrams[i];
-        size_t used = PACKET_HEADER_OCTETS + 4 + datagram->records * 50U;
-        ck_assert_uint_le(datagram->octets, config.max_datagram);
-        ck_assert_uint_eq(datagram->octets % 4, 0);
-        ck_assert_uint_lt(datagram->octets - used, 4);
-        ck_assert_uint_eq(count_of(datagram), datagram->records);
-        ck_assert_uint_eq(get(datagram->data + 22, 2), datagram->octets - PACKET_HEADER_OCTETS);
-        for (size_t at = used; at < datagram->octets; at++)
-            ck_assert_uint_eq(datagram->data[at], 0);
-        if (i < 3)
-            ck_assert_uint_lt((config.max_datagram & ~3U) - used, 50);
-        records += datagram->records;
-    }
-    ck_assert_uint_eq(records, added);
-}
-END_TEST
-
-START_TEST(a_partial_datagram_leaves_after_max_delay)
-{
-    open_packet();
-    struct flow flow = udp_flow(), flow6 = udp6_flow();
-    struct poll_set set;
-    poll_set_clear(&set);
-    packet_wants(packet, &set);
-    ck_assert_uint_eq(set.deadline_ns, POLL_SET_NEVER);
-
-    packet_begin(packet, now);
-    packet_add(packet, &flow);
-    uint64_t due_ns = now.monotonic_ns + NS_PER_S;
-    advance(400 * NS_PER_MS);
-    packet_begin(packet, now);
-    packet_add(packet, &flow6);
-    packet_add(packet, &flow); /* the oldest record counts */
-    packet_wants(packet, &set);
-    ck_assert_uint_eq(set.deadline_ns, due_ns);
-
-    advance(599 * NS_PER_MS);
-    packet_run(packet, now);
-    ck_assert_uint_eq(sink.count, 0);
-    advance(NS_PER_MS);
-    packet_run(packet, now);
-    ck_assert_uint_eq(sink.count, 1);
-    ck_assert_uint_eq(template_of(&sink.datagrams[0]), 256);
-    ck_assert_uint_eq(sink.datagrams[0].records, 4);
-    advance(400 * NS_PER_MS);
-    packet_run(packet, now);
-    ck_assert_uint_eq(sink.count, 2);
-    ck_assert_uint_eq(template_of(&sink.datagrams[1]), 257);
-    poll_set_clear(&set);
-    packet_wants(packet, &set);
-    ck_assert_uint_eq(set.deadline_ns, POLL_SET_NEVER);
-}
-END_TEST
-
 /* FIRST and LAST, read as collectors read them, are the flow's own stamps for as long as ctflow9 may run. */
 START_TEST(stamps_stay_exact_through_60_days)
 {
@@ -444,8 +374,6 @@ int main(void)
     tcase_add_test(tests, a_direction_without_packets_makes_no_record);
     tcase_add_test(tests, without_counters_the_status_tells_of_the_reply);
     tcase_add_test(tests, optional_elements_follow);
-    tcase_add_loop_test(tests, datagrams_are_filled_to_the_limit_and_padded, 0, 7);
-    tcase_add_test(tests, a_partial_datagram_leaves_after_max_delay);
     tcase_add_test(tests, stamps_stay_exact_through_60_days);
     tcase_add_test(tests, moving_the_epoch_seals_what_is_open);
     tcase_add_loop_test(tests, clock_steps_never_put_last_behind_the_header, 0, 7);

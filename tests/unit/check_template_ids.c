@@ -113,6 +113,7 @@ int main(void)
     TCase *tests = tcase_create("template_ids");
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_set_timeout(tests, 60); /* 4,616 configurations */
     tcase_add_test(tests, ids_keep_their_elements);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -13,10 +13,8 @@
 #include "ctflow9/netflow/packet_header.h"
 
 /*
- * Flows into NetFlow v9 datagrams (RFC 3954), as they are or merged (aggregate.h). One datagram is open per
- * shape; a full one is sealed at once, a partial one when its oldest record has waited max_delay. The same
- * datagrams go to every collector, so the sequence number, which each collector has of its own, is left 0:
- * packet_header_set_sequence() puts it in. One thread owns it.
+ * Flows into NetFlow v9 datagrams: each one's records (flow_record.h), as they are or merged (aggregate.h),
+ * are encoded (encoder.h), and what they look like is announced (announcement.h). One thread owns it.
  */
 struct packet;
 
