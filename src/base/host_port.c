@@ -32,6 +32,12 @@ static bool is_zone(const char *zone)
     return octets > 0 && octets < IF_NAMESIZE && zone[octets] == '\0';
 }
 
+bool host_port_needs_zone(const struct in6_addr *address)
+{
+    return IN6_IS_ADDR_LINKLOCAL(address) || IN6_IS_ADDR_MC_LINKLOCAL(address) ||
+           IN6_IS_ADDR_MC_NODELOCAL(address);
+}
+
 static enum host_port_fault read_ipv6(char host[HOST_PORT_HOST_MAX + 1], const char *text)
 {
     char digits[INET6_ADDRSTRLEN];
@@ -49,7 +55,7 @@ static enum host_port_fault read_ipv6(char host[HOST_PORT_HOST_MAX + 1], const c
     }
     if (*zone != '\0' && !is_zone(zone + 1))
         return HOST_PORT_BAD_ZONE;
-    if (IN6_IS_ADDR_LINKLOCAL(&address) && *zone == '\0')
+    if (host_port_needs_zone(&address) && *zone == '\0')
         return HOST_PORT_NO_ZONE;
     inet_ntop(AF_INET6, &address, digits, sizeof(digits));
     snprintf(host, HOST_PORT_HOST_MAX + 1, "%s%s", digits, zone);

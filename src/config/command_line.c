@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "ctflow9/base/zone.h"
@@ -139,18 +140,48 @@ static int family_of(const char *host)
     return strchr(host, ':') ? AF_INET6 : inet_pton(AF_INET, host, &ipv4) == 1 ? AF_INET : AF_UNSPEC;
 }
 
+/* The interface that alone leads to an address, as its number; 0: others do as well, or it is not there now.
+ */
+static uint32_t only_interface(const char *host)
+{
+    enum { LOOPBACK = 1 }; /* in every network namespace */
+    struct sockaddr_storage address;
+    if (host_port_numeric(host, 0, &address) != 0 || address.ss_family != AF_INET6)
+        return 0;
+    const struct sockaddr_in6 *ipv6 = (const struct sockaddr_in6 *)(const void *)&address;
+    if (IN6_IS_ADDR_LOOPBACK(&ipv6->sin6_addr))
+        return LOOPBACK;
+    return host_port_needs_zone(&ipv6->sin6_addr) ? ipv6->sin6_scope_id : 0;
+}
+
+/* A source address of one interface sends by that alone; ::1 is no such address, the kernel sends from it by
+ * any. */
+static bool sends_elsewhere(const char *source, const char *host)
+{
+    uint32_t by = strchr(source, '%') ? only_interface(source) : 0;
+    uint32_t to = only_interface(host);
+    return by != 0 && to != 0 && by != to;
+}
+
 static int check_together(const struct options *options, struct option_error *why)
 {
     const char *source = options->source_address;
     for (size_t i = 0; i < options->collector_count && source[0] != '\0'; i++) {
         char text[HOST_PORT_TEXT_MAX];
-        int family = family_of(options->collectors[i].host);
+        const char *host = options->collectors[i].host;
+        int family = family_of(host);
+        host_port_write(&options->collectors[i], text);
         if (family != AF_UNSPEC && family != family_of(source))
             return option_error(
                 why,
                 "--collector %s cannot be reached from --source-address %s: give both as IPv4 "
                 "or both as IPv6",
-                host_port_write(&options->collectors[i], text), source);
+                text, source);
+        if (sends_elsewhere(source, host))
+            return option_error(why,
+                                "--collector %s cannot be reached from --source-address %s: that is an "
+                                "address of %s alone",
+                                text, source, strchr(source, '%') + 1);
     }
     return 0;
 }

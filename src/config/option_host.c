@@ -46,11 +46,11 @@ static int refuse(enum host_port_fault fault, const char *text, const char *host
 _Static_assert((int)OPTIONS_TEXT_MAX == (int)HOST_PORT_HOST_MAX, "an address is a text, and a host");
 
 /* The kernel takes the others too, and then sends from an address of its own choice. Of an interface that is
- * not there nothing is known. */
-static bool is_of_one_machine(const char *host)
+ * not there, or a text that is none, nothing is known. */
+static bool is_of_one_machine(const char *text)
 {
     struct sockaddr_storage address;
-    if (host_port_numeric(host, 0, &address) != 0)
+    if (host_port_numeric(text, 0, &address) != 0)
         return true;
     if (address.ss_family == AF_INET6) {
         const struct in6_addr *ipv6 = &((struct sockaddr_in6 *)(void *)&address)->sin6_addr;
@@ -65,7 +65,7 @@ static int set_address(const struct option_row *row, struct options *options, co
 {
     char *address = option_place(row, options);
     enum host_port_fault fault = host_port_read_address(address, text);
-    if (fault == HOST_PORT_FINE && !is_of_one_machine(address))
+    if (!is_of_one_machine(text))
         return option_error(why, "'%.100s' is no address to send from: give one of this machine's", text);
     return refuse(fault, text, text, "", why);
 }

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
-from lab import BINARY
+from lab import BINARY, Lab
 
 BAD_OPTIONS = [
     ["--bogus"],
@@ -62,6 +62,22 @@ class Options(unittest.TestCase):
                 result = start("-f", path)
                 self.refused(result)
                 self.assertIn(f"{path}:{line}:", result.stderr)
+
+    def test_two_interfaces(self):
+        """Each option is right by itself, and no socket could be made that has both."""
+        refused = (("fe80::2%client", "fe80::1%server"), ("ff02::2%client", "fe80::1%server"), ("::1", "fe80::1%server"))
+        taken = (("fe80::2%server", "fe80::1%server"), ("ff05::2%client", "fe80::1%server"),
+                 ("fd03::2", "fe80::1%server"), ("fe80::2%client", "::1"), ("fe80::2%client", "fe80::1%later"))
+        with Lab() as lab, lab.router:
+            for collector, source in refused:
+                with self.subTest(collector=collector, source=source):
+                    result = start("--check", "-c", collector, "--source-address", source)
+                    self.refused(result)
+                    self.assertIn(f"cannot be reached from --source-address {source}", result.stderr)
+            for collector, source in taken:
+                with self.subTest(collector=collector, source=source):
+                    result = start("--check", "-c", collector, "--source-address", source)
+                    self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_configuration_from_a_pipe(self):
         result = subprocess.run(["bash", "-c", '"$0" --check -f <(sleep 0.2; echo "{ \\"queue\\": 7 }")', BINARY],

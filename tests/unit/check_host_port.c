@@ -33,6 +33,8 @@ static const struct {
     {"fe80::1%", HOST_PORT_BAD_ZONE, "fe80::1%", NULL, true},
     {"fe80::1%sixteenoctetname", HOST_PORT_BAD_ZONE, "fe80::1%sixteenoctetname", NULL, true},
     {"[fe80::1]:99", HOST_PORT_NO_ZONE, "fe80::1", "99", true},
+    {"ff02::1", HOST_PORT_NO_ZONE, "ff02::1", NULL, true},
+    {"ff05::1", HOST_PORT_FINE, "ff05::1", NULL, true},
     {"host:", HOST_PORT_BAD_PORT, "host", "", false},
     {"host:0", HOST_PORT_BAD_PORT, "host", "0", false},
     {"host:65536", HOST_PORT_BAD_PORT, "host", "65536", false},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -55,6 +56,10 @@ enum host_port_fault host_port_read_address(char host[HOST_PORT_HOST_MAX + 1], c
  * there is no interface of the zone's name or number now, or -EINVAL when it is no numeric address.
  */
 int host_port_numeric(const char *host, uint16_t port, struct sockaddr_storage *address);
+
+/* Whether an address means nothing without its zone (RFC 4007, 6): link-local, or multicast no wider than
+ * that. Pure. */
+bool host_port_needs_zone(const struct in6_addr *address);
 
 /* An IPv4 address in IPv6's notation (RFC 4291, 2.5.5.2) becomes an IPv4 one: an IPv6 socket would send IPv4,
  * and know nothing of its errors. */
