@@ -289,11 +289,12 @@ static bool wants_row(const struct tracker *tracker, const struct flow *flow)
 /*
  * It had ended before us, and not, as far as is known, by its time-out: the kernel has kept its event, which
  * nobody had before. (What timed out is found by the kernel some time after its end; until then a run before
- * this one saw and reported it.)
+ * this one saw and reported it. An event that comes again tells the time that is left by then: who asked for
+ * the end tells more.)
  */
 static bool was_kept_for_us(const struct tracker *tracker, const struct flow *flow)
 {
-    bool timed_out = flow_has(flow, FLOW_END_TOLD) && flow->timeout_s == 0;
+    bool timed_out = flow_has(flow, FLOW_END_TOLD) && flow->timeout_s == 0 && !flow_has(flow, FLOW_REQUESTED);
     return boot_time(tracker, flow->stop_ns) < tracker->config.began_ns && !timed_out;
 }
 

@@ -232,6 +232,11 @@ START_TEST(drops_what_ends_before_it_could_be_adopted)
     kept.timeout_s = 30;
     destroyed(kept, -1);
     expect(10, 100, -5, -1, FLOW_END_IDLE_TIMEOUT);
+    kept =
+        flow_of(11, -5, 100); /* and its time has run out since, which its event tells when it comes again */
+    kept.has |= FLOW_REQUESTED;
+    destroyed(kept, -1);
+    expect(11, 100, -5, -1, FLOW_END_IDLE_TIMEOUT);
 
     destroyed(flow_of(3, 0, 1), 1); /* a new one */
     expect(3, 1, 0, 1, FLOW_END_IDLE_TIMEOUT);
