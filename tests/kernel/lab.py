@@ -42,6 +42,9 @@ PREFIX = os.environ.get("CTFLOW9_TEST_PREFIX", f"kt{os.getpid()}")
 SLOW = int(os.environ.get("CTFLOW9_TEST_SLOW", 1))
 CLONE_NEWNET = 0x40000000
 
+# linux/netlink.h, linux/netfilter/nfnetlink_compat.h
+NETLINK_NETFILTER, SOL_NETLINK, NETLINK_BROADCAST_ERROR, DESTROY_GROUP = 12, 270, 4, 1 << 2
+
 SYSCTLS = {
     "nf_conntrack_acct": 1,
     "nf_conntrack_timestamp": 1,
@@ -208,9 +211,8 @@ class Namespace:
 
     def listeners(self):
         """How many sockets hear of destroyed connections."""
-        netfilter, destroy_group = 12, 1 << 2
         sockets = [line.split() for line in self.read("/proc/net/netlink").splitlines()[1:]]
-        return sum(int(protocol) == netfilter and int(groups, 16) & destroy_group != 0
+        return sum(int(protocol) == NETLINK_NETFILTER and int(groups, 16) & DESTROY_GROUP != 0
                    for _, protocol, _, groups, *_ in sockets)
 
     def udp_received(self):
@@ -362,6 +364,19 @@ class Lab:
     def make_flows(self, count):
         """UDP connections of one datagram each over the router's loopback device, quickly."""
         self.router.run(f"{PROGRAMS}/make_flows", "--flows", count)
+
+    @contextlib.contextmanager
+    def stuck_listener(self):
+        """Another reliable listener of the router's, that takes nothing: the kernel keeps the events and sends them
+        again, to all."""
+        listeners = self.router.listeners()
+        stuck = self.router.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.setsockopt(SOL_NETLINK, NETLINK_BROADCAST_ERROR, 1)
+        stuck.bind((0, DESTROY_GROUP))
+        wait_until(lambda: self.router.listeners() > listeners, "the other one listens")
+        yield
+        stuck.close()
 
     def flush(self):
         self.router.run("conntrack", "-F")

@@ -22,9 +22,6 @@ SOURCE_PORT, DESTINATION_PORT, IP_VERSION = 7, 11, 60
 ACTIVE_TIMEOUT, FORCED = 2, 4
 ADDRESS = "10.3.0.2:2057"
 
-# linux/netlink.h, linux/netfilter/nfnetlink_compat.h
-NETLINK_NETFILTER, SOL_NETLINK, NETLINK_BROADCAST_ERROR, DESTROY_GROUP = 12, 270, 4, 1 << 2
-
 
 def direction(record):
     """What tells the directions of all connections apart; as the truth's records begin."""
@@ -365,17 +362,11 @@ class Long(unittest.TestCase):
         with Lab() as lab:
             count = many(100000)
             exporter = Ctflow9(lab, "--active-timeout", "0", "--table-size", "1000", "--print")
-            listeners = lab.router.listeners()
-            stuck = lab.router.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            stuck.setsockopt(SOL_NETLINK, NETLINK_BROADCAST_ERROR, 1)
-            stuck.bind((0, DESTROY_GROUP))
-            wait_until(lambda: lab.router.listeners() > listeners, "the other one listens")
-            lab.make_flows(count)
-            end_all(lab)
-            wait_until(lambda: exporter.ask()["repeated"] > 0, "events come again")
-            exporter.wait_flows(count, limit_s=120)
-            stuck.close()
+            with lab.stuck_listener():
+                lab.make_flows(count)
+                end_all(lab)
+                wait_until(lambda: exporter.ask()["repeated"] > 0, "events come again")
+                exporter.wait_flows(count, limit_s=120)
             wait_until(lambda: exporter.ask()["repeated"] > count / 2, "all that it did not take come again", 120)
             wait_until(lambda: lab.entries() == 0, "every event is delivered", 120)
             counted = exporter.finish()
