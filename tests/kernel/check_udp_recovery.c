@@ -384,7 +384,7 @@ END_TEST
  */
 START_TEST(a_lost_source_address_is_noticed_beside_its_route)
 {
-    run_in(near_ns, "ip addr add fd05::1/128 dev lo && ip -6 route add fd09::2/128 dev near");
+    run_in(near_ns, "ip addr add fd05::1/128 dev lo nodad && ip -6 route add fd09::2/128 dev near");
     run_in(far_ns, "ip -6 route add fd05::1/128 dev far");
     snprintf(rig_options.source_address, sizeof(rig_options.source_address), "fd05::1");
     struct rig_datagram first = open_to("fd09::2");
@@ -393,7 +393,7 @@ START_TEST(a_lost_source_address_is_noticed_beside_its_route)
     for (unsigned i = 0; i < 5; i++)
         rig_run_after(NS_PER_S);
     rig_expect_nothing(receiver);
-    run_in(near_ns, "ip addr add fd05::1/128 dev lo");
+    run_in(near_ns, "ip addr add fd05::1/128 dev lo nodad");
     rig_run_after(NS_PER_S);
     struct rig_datagram datagram = rig_expect(receiver);
     ck_assert(datagram.templates);
