@@ -375,8 +375,9 @@ class Long(unittest.TestCase):
 
     def test_lost_events(self):
         """After events were lost a dump finds out which connections ended, long before its turn."""
-        count = 20000
         with Lab() as lab:
+            count = many(20000)
+            do_not_time_out(lab)
             lab.make_flows(count)
             exporter = Ctflow9(lab, "--no-reliable", "--rcvbuf", "4K", "--active-timeout", "3600", "--print")
             wait_until(lambda: exporter.ask()["adopted"] == count, "all are adopted", 60)
