@@ -4,13 +4,14 @@
 /* One tracker, fed by hand, and what it reports. */
 #include <check.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "ctflow9/base/instant.h"
 #include "ctflow9/base/wall_clock.h"
 #include "ctflow9/flow/tracker.h"
+
+#include "run_suite.h"
 
 /* Times are in seconds, since ctflow9 began to listen. */
 enum { TIMEOUT_S = 60, QUESTIONS = 4, MEMORY_DUMPS = 16, MEMORY_TIMEOUTS = 4 };
@@ -204,9 +205,5 @@ static inline int run(TCase *tcase)
     tcase_add_checked_fixture(tcase, NULL, stop);
     Suite *suite = suite_create("tracker");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

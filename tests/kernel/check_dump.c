@@ -562,5 +562,5 @@ int main(void)
     tcase_add_test(tcase, goes_on_when_counters_are_set_to_0);
     Suite *suite = suite_create("dump");
     suite_add_tcase(suite, tcase);
-    return lab_run(suite);
+    return run_suite(suite);
 }

@@ -435,5 +435,5 @@ int main(void)
     suite_add_tcase(suite, all_tests("recvmmsg", use_recvmmsg));
     if (lab_has_uring())
         suite_add_tcase(suite, all_tests("uring", use_uring));
-    return lab_run(suite);
+    return run_suite(suite);
 }

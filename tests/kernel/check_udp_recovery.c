@@ -13,6 +13,7 @@
 
 #include "bound_sockets.h"
 #include "collectors_rig.h"
+#include "run_suite.h"
 
 enum { PORT = 2055, DNS_PORT = 53 };
 
@@ -969,9 +970,5 @@ int main(void)
     Suite *suite = suite_create("udp_recovery");
     suite_add_tcase(suite, tests);
     suite_add_tcase(suite, vrf);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

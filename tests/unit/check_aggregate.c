@@ -12,6 +12,8 @@
 
 #include "ctflow9/netflow/fields.h"
 
+#include "run_suite.h"
+
 #define START_NS (1000 * NS_PER_S + 1) /* monotonic; nearly a second before a whole one */
 
 enum {
@@ -594,9 +596,5 @@ int main(void)
     tcase_add_test(tests, refuses_what_does_not_fit);
     tcase_add_loop_test(tests, totals_are_kept, 0, 112);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

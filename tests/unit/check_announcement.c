@@ -3,10 +3,10 @@
 
 #include <check.h>
 #include <endian.h>
-#include <stdlib.h>
 
 #include "ctflow9/base/wire.h"
 #include "packet_rig.h"
+#include "run_suite.h"
 
 /* A table whose rows are 37 octets long, so that the padding is another with each. */
 struct name {
@@ -215,9 +215,5 @@ int main(void)
     tcase_add_loop_test(tests, any_number_is_told_completely, 0, 48);
     tcase_add_test(tests, template_octets_are_what_is_written);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/output/collectors.h"
 
-#include <stdlib.h>
-
 #include "collectors_rig.h"
+#include "run_suite.h"
 
 static int receiver;
 
@@ -452,9 +451,5 @@ int main(void)
 
     Suite *suite = suite_create("udp");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

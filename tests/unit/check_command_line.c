@@ -14,6 +14,8 @@
 #include "ctflow9/config/option_value.h"
 #include "ctflow9/input/rx.h"
 
+#include "run_suite.h"
+
 enum { ARGUMENTS_MAX = 16 };
 
 /* The configuration file that may be missing; when it is there it has no name in any directory. */
@@ -417,9 +419,5 @@ int main(void)
     tcase_add_test(tests, check_finds_faults);
     tcase_add_test(tests, cannot_be_read);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

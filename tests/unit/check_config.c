@@ -13,6 +13,8 @@
 
 #include "ctflow9/input/rx.h"
 
+#include "run_suite.h"
+
 static struct options options;
 static struct option_error why;
 
@@ -453,9 +455,5 @@ int main(void)
         tcase_add_loop_test(tests, file_that_others_may_write, 0, sizeof(writers) / sizeof(writers[0]));
     tcase_add_test(tests, damaged_texts);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -2,11 +2,12 @@
 #include "ctflow9/service/configs.h"
 
 #include <check.h>
-#include <stdlib.h>
 
 #include "ctflow9/config/command_line.h"
 #include "ctflow9/flow/table_size.h"
 #include "ctflow9/netflow/fields.h"
+
+#include "run_suite.h"
 
 static struct options options;
 
@@ -101,9 +102,5 @@ int main(void)
 
     Suite *suite = suite_create("configs");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

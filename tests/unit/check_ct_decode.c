@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "run_suite.h"
+
 enum spoil { NOTHING, LEAVE_OUT, LENGTHEN, SHORTEN };
 
 /*
@@ -698,7 +700,6 @@ int main(void)
 {
     Suite *suite = suite_create("ct_decode");
     TCase *test = tcase_create("ct_decode");
-    SRunner *runner = srunner_create(suite);
 
     suite_add_tcase(suite, test);
     tcase_add_loop_test(test, a_message_becomes_a_flow, 0, BUILDER_COUNT);
@@ -718,8 +719,5 @@ int main(void)
     tcase_add_loop_test(test, a_layout_seen_before_is_that_of_one_length, 0, BUILDER_COUNT);
     tcase_add_test(test, values_cannot_be_there_many_times);
     tcase_add_test(test, a_long_message_is_decoded_each_time);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -6,13 +6,13 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "ctflow9/base/instant.h"
 #include "ctflow9/input/ct_decode.h"
 #include "ctflow9/input/ct_request.h"
+#include "run_suite.h"
 #include "slow.h"
 
 #define TIMEOUT_NS (1000 * NS_PER_S)
@@ -214,9 +214,5 @@ int main(void)
     tcase_add_test(tcase, the_last_dump_is_given_up_in_the_end);
     Suite *suite = suite_create("ct_dump");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -444,5 +444,5 @@ int main(void)
     tcase_add_test(tcase, tells_of_a_failing_socket_once_a_minute);
     Suite *suite = suite_create("ct_events");
     suite_add_tcase(suite, tcase);
-    return lab_run(suite);
+    return run_suite(suite);
 }

@@ -149,5 +149,5 @@ int main(void)
     tcase_add_test(tcase, asks_the_kernel_how_full_its_table_is);
     Suite *suite = suite_create("ct_guard");
     suite_add_tcase(suite, tcase);
-    return lab_run(suite);
+    return run_suite(suite);
 }

@@ -246,5 +246,5 @@ int main(void)
     tcase_add_test(tcase, says_that_the_kernel_has_no_conntrack);
     Suite *suite = suite_create("ct_setup");
     suite_add_tcase(suite, tcase);
-    return lab_run(suite);
+    return run_suite(suite);
 }

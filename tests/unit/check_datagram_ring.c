@@ -3,8 +3,9 @@
 
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "run_suite.h"
 
 enum { DATAGRAM_MAX = 100, CAPACITY = 1000 };
 
@@ -130,9 +131,5 @@ int main(void)
 
     Suite *suite = suite_create("datagram_ring");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <check.h>
-#include <stdlib.h>
 
 #include "ctflow9/netflow/epoch.h"
+
+#include "run_suite.h"
 
 #define NOW_MS UINT64_C(1790000000123)
 
@@ -74,9 +75,5 @@ int main(void)
     tcase_add_test(tests, is_stable_on_a_machine_without_a_clock);
     tcase_add_test(tests, stamp_names_one_instant_that_nothing_is_later_than);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -15,6 +15,7 @@
 #include "collectors_rig.h"
 #include "ctflow9/base/log.h"
 #include "ctflow9/netflow/packet.h"
+#include "run_suite.h"
 #include "sample_flow.h"
 
 enum { FLOWS_PER_DATAGRAM = 14 }; /* of two records of 48 octets, in 1,400 octets */
@@ -397,9 +398,5 @@ int main(void)
 
     Suite *suite = suite_create("exporter");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

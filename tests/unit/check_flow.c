@@ -7,11 +7,12 @@
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <netinet/in.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "ctflow9/base/instant.h"
+
+#include "run_suite.h"
 
 /* A UDP connection without translation. */
 static struct flow plain_flow(uint8_t family)
@@ -281,7 +282,6 @@ int main(void)
 {
     Suite *suite = suite_create("flow");
     TCase *test = tcase_create("flow");
-    SRunner *runner = srunner_create(suite);
 
     suite_add_tcase(suite, test);
     tcase_add_loop_test(test, icmp_is_icmp_in_its_own_family_only, 0, 6);
@@ -295,8 +295,5 @@ int main(void)
     tcase_add_test(test, the_direction_of_a_zone_identifies);
     tcase_add_test(test, end_reason_is_told_as_far_as_it_is_known);
     tcase_add_test(test, what_an_end_does_not_tell_an_earlier_look_may);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run_suite.h"
+
 static struct flow_ring *open_ring(size_t capacity)
 {
     struct flow_ring *ring;
@@ -229,9 +231,5 @@ int main(void)
     tcase_add_test(tcase, shows_what_was_done_before_all_was_taken);
     Suite *suite = suite_create("flow_ring");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "run_suite.h"
+
 enum { SAME_BUCKET = 42 }; /* a hash for everybody */
 
 static struct flow_table *open_table(uint32_t capacity)
@@ -266,9 +268,5 @@ int main(void)
     tcase_add_test(tcase, refuses_what_does_not_fit);
     Suite *suite = suite_create("flow_table");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -7,8 +7,9 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "run_suite.h"
 
 static struct host_port host_port;
 static struct host_port_parts parts;
@@ -171,9 +172,5 @@ int main(void)
     tcase_add_test(tests, not_numeric);
     Suite *suite = suite_create("host_port");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "ctflow9/base/instant.h"
+#include "run_suite.h"
 #include "sample_flow.h"
 
 static char text[JSON_LINE_MAX + 1];
@@ -199,9 +200,5 @@ int main(void)
 
     Suite *suite = suite_create("json");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "ctflow9/base/log.h"
+#include "run_suite.h"
 #include "sample_flow.h"
 
 #define MINUTE_NS (60 * NS_PER_S)
@@ -245,9 +246,5 @@ int main(void)
     tcase_add_loop_test(tests, terminal_gone, 0, 2);
     tcase_add_test(tests, closed);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

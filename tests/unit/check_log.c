@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "run_suite.h"
+
 /* Standard error is a pipe, whose other end is read here. Each test is a process of its own. */
 static int reader;
 static char text[1 << 17];
@@ -230,9 +232,5 @@ int main(void)
     tcase_add_test(tests, a_stuck_reader_stops_nothing);
     tcase_add_test(tests, a_closed_reader_stops_nothing);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

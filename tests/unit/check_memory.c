@@ -4,6 +4,8 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "run_suite.h"
+
 START_TEST(computes_sizes)
 {
     size_t octets = 1;
@@ -74,9 +76,5 @@ int main(void)
     tcase_add_loop_test(all, maps_zeros, 0, 2);
     tcase_add_test(all, allocates_zeros);
     suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

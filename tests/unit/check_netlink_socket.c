@@ -361,5 +361,5 @@ int main(void)
     tcase_add_test(tcase, gives_up_after_a_second);
     Suite *suite = suite_create("netlink_socket");
     suite_add_tcase(suite, tcase);
-    return lab_run(suite);
+    return run_suite(suite);
 }

@@ -114,5 +114,5 @@ int main(void)
     tcase_add_test(tcase, another_one_of_the_same_name_is_told_apart);
     Suite *suite = suite_create("netns");
     suite_add_tcase(suite, tcase);
-    return lab_run(suite);
+    return run_suite(suite);
 }

@@ -10,6 +10,8 @@
 #include "ctflow9/config/options.h"
 #include "ctflow9/input/rx.h"
 
+#include "run_suite.h"
+
 static struct options options;
 static struct option_error why;
 
@@ -474,9 +476,5 @@ int main(void)
     tcase_add_test(tests, addresses);
     tcase_add_test(tests, texts);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

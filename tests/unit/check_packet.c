@@ -4,12 +4,12 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <linux/netfilter/nf_conntrack_common.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "ctflow9/netflow/epoch.h"
 #include "ctflow9/netflow/writer.h"
 #include "packet_rig.h"
+#include "run_suite.h"
 
 #define DAY_NS (86400 * NS_PER_S)
 
@@ -383,9 +383,5 @@ int main(void)
     tcase_add_test(tests, every_data_template_was_announced);
     tcase_add_test(tests, sequence_is_set_and_nothing_else);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

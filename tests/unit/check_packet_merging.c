@@ -2,12 +2,12 @@
 /* Merged records on the wire; what is merged and when is aggregate.c's, with tests of its own. */
 #include <arpa/inet.h>
 #include <check.h>
-#include <stdlib.h>
 
 #include "ctflow9/netflow/epoch.h"
 #include "ctflow9/netflow/packet.h"
 #include "ctflow9/netflow/writer.h"
 #include "packet_rig.h"
+#include "run_suite.h"
 
 static void open_merging(uint32_t keys, uint8_t ipv4_bits)
 {
@@ -241,9 +241,5 @@ int main(void)
     tcase_add_loop_test(tests, a_step_of_the_clock_ends_what_is_being_merged, 0, 2);
     tcase_add_loop_test(tests, only_possible_templates_are_announced, 0, 4);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -97,5 +97,5 @@ int main(void)
     tcase_add_test(tcase, needs_nothing);
     Suite *suite = suite_create("privileges");
     suite_add_tcase(suite, tcase);
-    return lab_run(suite);
+    return run_suite(suite);
 }

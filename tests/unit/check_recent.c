@@ -2,7 +2,8 @@
 #include "ctflow9/flow/recent.h"
 
 #include <check.h>
-#include <stdlib.h>
+
+#include "run_suite.h"
 
 enum { CAPACITY = 1024 };
 
@@ -143,9 +144,5 @@ int main(void)
     tcase_add_test(tcase, may_be_tiny);
     Suite *suite = suite_create("recent");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -4,9 +4,9 @@
 
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "run_suite.h"
 #include "slow.h"
 
 /* Names that need a name server are looked up by tests/kernel/check_udp_recovery.c, in a namespace. */
@@ -101,9 +101,5 @@ int main(void)
 
     Suite *suite = suite_create("resolver");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -313,5 +313,5 @@ int main(void)
     tcase_add_loop_test(tcase, says_what_failed, 0, rounds);
     Suite *suite = suite_create("rx");
     suite_add_tcase(suite, tcase);
-    return lab_run(suite);
+    return run_suite(suite);
 }

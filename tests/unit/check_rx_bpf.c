@@ -473,5 +473,5 @@ int main(void)
         tcase_add_test(positions, goes_on_after_4_gib);
         suite_add_tcase(suite, positions);
     }
-    return lab_run(suite);
+    return run_suite(suite);
 }

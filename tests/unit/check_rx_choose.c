@@ -147,5 +147,5 @@ int main(void)
     tcase_add_test(tcase, says_it_once_for_all_workers);
     Suite *suite = suite_create("rx_choice");
     suite_add_tcase(suite, tcase);
-    return lab_run(suite);
+    return run_suite(suite);
 }

@@ -240,5 +240,5 @@ int main(void)
     }
     Suite *suite = suite_create("rx_uring");
     suite_add_tcase(suite, tcase);
-    return lab_run(suite);
+    return run_suite(suite);
 }

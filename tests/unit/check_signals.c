@@ -4,9 +4,10 @@
 #include <check.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 
 #include "ctflow9/base/instant.h"
+
+#include "run_suite.h"
 
 static const uint64_t start_ns = 1000 * NS_PER_S;
 
@@ -93,9 +94,5 @@ int main(void)
     tcase_add_test(tests, a_second_later_is_another_wish);
     tcase_add_test(tests, what_was_ignored_stays_ignored);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

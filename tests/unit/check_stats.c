@@ -2,11 +2,12 @@
 #include "ctflow9/base/stats.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ctflow9/base/log.h"
+
+#include "run_suite.h"
 
 static int reader;
 static char text[4096];
@@ -125,9 +126,5 @@ int main(void)
     tcase_add_test(tests, every_counter_of_a_collector);
     tcase_add_test(tests, the_largest_numbers_fit);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -21,6 +21,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "run_suite.h"
 #include "slow.h"
 
 enum { BUFFER = 65536, LINE_MAX_OCTETS = 256, DEADLINE_MS = 10000 };
@@ -518,9 +519,5 @@ int main(void)
 
     Suite *suite = suite_create("stream");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

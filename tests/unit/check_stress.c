@@ -33,6 +33,7 @@
 #include "ctflow9/input/ct_request.h"
 #include "ctflow9/input/ct_setup.h"
 #include "ctflow9/service/workers.h"
+#include "run_suite.h"
 #include "slow.h"
 
 #define TIMEOUT_NS (20 * NS_PER_MS)
@@ -714,9 +715,5 @@ int main(void)
     tcase_add_test(tcase, what_goes_in_comes_out_of_a_full_table);
     Suite *suite = suite_create("stress");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -2,10 +2,11 @@
 #include "ctflow9/flow/table_size.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 
 #include "ctflow9/flow/flow_table.h"
+
+#include "run_suite.h"
 
 /* A sanitizer's shadow takes so much address space that no limit can be set. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -98,9 +99,5 @@ int main(void)
         tcase_add_test(tcase, auto_takes_less_where_address_space_is_short);
     Suite *suite = suite_create("table_size");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -2,7 +2,8 @@
 #include "ctflow9/base/tell_once.h"
 
 #include <check.h>
-#include <stdlib.h>
+
+#include "run_suite.h"
 
 static const uint64_t start_ns = 1000 * NS_PER_S;
 
@@ -35,9 +36,5 @@ int main(void)
     TCase *tests = tcase_create("tell_once");
     tcase_add_test(tests, told_at_once_then_once_a_minute);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

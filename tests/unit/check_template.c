@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <check.h>
 #include <endian.h>
-#include <stdlib.h>
 
 #include "ctflow9/netflow/record.h"
 #include "ctflow9/netflow/template.h"
+
+#include "run_suite.h"
 
 /* An element list as it must stand on the wire: pairs of type and length, up to a pair of zeros. */
 struct expected {
@@ -251,9 +252,5 @@ int main(void)
     tcase_add_test(tests, default_shapes_are_few_runs);
     tcase_add_test(tests, writer_refuses_what_does_not_fit_and_stays_refused);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

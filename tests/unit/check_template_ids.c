@@ -9,6 +9,7 @@
 
 #include "ctflow9/netflow/packet.h"
 #include "packet_rig.h"
+#include "run_suite.h"
 
 /* Elements and their octets, in the order of the wire; bit 0 of a mask is the first one. */
 static const uint16_t elements[][2] = {
@@ -116,9 +117,5 @@ int main(void)
     tcase_set_timeout(tests, 60); /* 4,616 configurations */
     tcase_add_test(tests, ids_keep_their_elements);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

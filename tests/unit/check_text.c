@@ -2,8 +2,8 @@
 #include "ctflow9/output/text.h"
 
 #include <check.h>
-#include <stdlib.h>
 
+#include "run_suite.h"
 #include "sample_flow.h"
 
 static char text[64];
@@ -83,9 +83,5 @@ int main(void)
 
     Suite *suite = suite_create("text");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

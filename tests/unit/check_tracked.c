@@ -3,8 +3,9 @@
 
 #include <check.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "run_suite.h"
 
 /* Every octet of a flow is set, padding too, each one to another value, but for what tells what is there. */
 static struct flow full_flow(uint32_t has)
@@ -93,9 +94,5 @@ int main(void)
     tcase_add_loop_test(tcase, is_of_whom_flow_is_same_says, 0, 2);
     Suite *suite = suite_create("tracked");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

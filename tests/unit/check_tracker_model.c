@@ -16,6 +16,8 @@
 #include "ctflow9/flow/row_rule.h"
 #include "ctflow9/flow/tracker.h"
 
+#include "run_suite.h"
+
 enum {
     CONNECTIONS = 3000,
     OLDER = 100,  /* connections that began before ctflow9 */
@@ -661,9 +663,5 @@ int main(void)
     tcase_add_loop_test(tcase, reports_add_up_at_the_end, 0, SEEDS * ROOMY);
     Suite *suite = suite_create("tracker");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

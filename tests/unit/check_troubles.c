@@ -9,6 +9,8 @@
 
 #include "ctflow9/base/log.h"
 
+#include "run_suite.h"
+
 /* Standard error is a pipe, whose other end is read here. Each test is a process of its own. */
 static int reader;
 
@@ -86,9 +88,5 @@ int main(void)
     tcase_add_test(tcase, each_has_its_line);
     Suite *suite = suite_create("troubles");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -2,7 +2,8 @@
 #include "ctflow9/base/wall_clock.h"
 
 #include <check.h>
-#include <stdlib.h>
+
+#include "run_suite.h"
 
 /* In seconds; the machine has been up for 1000 when the clock is watched first, at WALL. */
 enum { UP = 1000, WALL = 2000000 };
@@ -196,9 +197,5 @@ int main(void)
     tcase_add_test(tcase, reads_the_clocks);
     Suite *suite = suite_create("wall_clock");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

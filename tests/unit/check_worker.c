@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "run_suite.h"
 #include "slow.h"
 
 enum { WORKERS_MAX = 4, FLOWS = 100000, PATIENCE_S = 20, LIMIT = 512 };
@@ -404,9 +405,5 @@ int main(void)
     tcase_add_test(tcase, a_source_that_does_not_start_ends_all);
     Suite *suite = suite_create("worker");
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -31,6 +31,7 @@
 
 #include "ctflow9/input/netlink_socket.h"
 #include "ctflow9/input/rx_choose.h"
+#include "run_suite.h"
 #include "slow.h"
 
 static inline void lab_loopback_up(void)
@@ -238,13 +239,4 @@ static inline bool lab_has_uring(void)
     else if (CTFLOW9_URING)
         perror("not tested, io_uring");
     return fd >= 0;
-}
-
-static inline int lab_run(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
