@@ -10,13 +10,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "ctflow9/base/instant.h"
 #include "ctflow9/base/log.h"
+#include "ctflow9/base/wake.h"
 #include "ctflow9/base/wall_clock.h"
 #include "ctflow9/flow/row_rule.h"
 #include "ctflow9/input/ct_decode.h"
@@ -40,7 +40,7 @@ enum {
 struct ct_dump {
     struct ct_dump_config config;
     int fd;      /* requests only: no filter, no group */
-    int wake_fd; /* eventfd: stop or hurry */
+    int wake_fd; /* wake.h: stop or hurry */
     struct ct_decoder *decoder;
     pthread_t thread;
     bool is_running;
@@ -76,8 +76,8 @@ int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config)
     opened->fd = netlink_socket_open();
     int error = opened->fd < 0 ? opened->fd : ct_decoder_open(&opened->decoder);
     if (!error) {
-        opened->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        error = opened->wake_fd < 0 ? -errno : 0;
+        opened->wake_fd = wake_open();
+        error = opened->wake_fd < 0 ? opened->wake_fd : 0;
     }
     if (error) {
         log_cannot(error, "open what it takes to read the conntrack table");
@@ -100,14 +100,6 @@ void ct_dump_close(struct ct_dump *dump)
     free(dump);
 }
 
-static void wake(int fd)
-{
-    uint64_t one = 1;
-    /* Fails only when the count is so high that the other side is awake for sure. */
-    if (write(fd, &one, sizeof(one)) < 0)
-        return;
-}
-
 static bool is_stopping(struct ct_dump *dump)
 {
     return atomic_load_explicit(&dump->stopping, memory_order_relaxed);
@@ -124,8 +116,7 @@ static bool wait_for_wake(struct ct_dump *dump, uint64_t timeout_ns)
     struct pollfd fd = {.fd = dump->wake_fd, .events = POLLIN};
     const struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / NS_PER_S),
                                      .tv_nsec = (long)(timeout_ns % NS_PER_S)};
-    uint64_t count;
-    return ppoll(&fd, 1, &timeout, NULL) > 0 && read(dump->wake_fd, &count, sizeof(count)) > 0;
+    return ppoll(&fd, 1, &timeout, NULL) > 0 && wake_take(dump->wake_fd);
 }
 
 static void choose_interval(struct ct_dump *dump, uint64_t used_ns)

@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/poll_set.h"
+#include "ctflow9/base/wake.h"
 
 #define DRAIN_INTERVAL_NS NS_PER_MS
 
@@ -34,9 +34,9 @@ int worker_open(struct worker *worker)
     bool is_alone = worker->all->count == 1;
     wall_clock_start(&worker->clock);
     worker->outlet = (struct flow_outlet){.sink = is_alone ? to_exporter : to_ring, .context = worker};
-    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    worker->wake_fd = wake_open();
     if (worker->wake_fd < 0)
-        return -errno;
+        return worker->wake_fd;
     return is_alone ? 0 : flow_ring_open(&worker->outlet.ring, worker->all->limits.flows_ring);
 }
 
@@ -49,9 +49,7 @@ void worker_close(struct worker *worker)
 
 void worker_wake(struct worker *worker)
 {
-    const uint64_t one = 1;
-    if (write(worker->wake_fd, &one, sizeof(one)) < 0)
-        return; /* the count is full: it is awake */
+    wake(worker->wake_fd);
 }
 
 static struct stats totals_of(const struct workers *workers)
@@ -192,9 +190,8 @@ void worker_wait(struct worker *worker, enum pace pace)
         sources_want_events(&worker->all->sources, worker->index, set);
     if (pace != AT_REST)
         poll_set_before(set, pace == AT_ONCE ? 0 : now_ns + DRAIN_INTERVAL_NS);
-    uint64_t wakes;
     if (poll_set_wait(set, now_ns) > 0 && wake_fd->revents)
-        (void)!read(worker->wake_fd, &wakes, sizeof(wakes));
+        wake_take(worker->wake_fd);
     set->count = exporter_count;
     set->deadline_ns = exporter_deadline_ns;
 }

@@ -34,7 +34,7 @@ struct ct_dump_config {
     struct ct_dump_worker {
         struct flow_ring *notes;     /* this thread is the producer */
         struct flow_ring *questions; /* this thread is the consumer */
-        int wake_fd;                 /* eventfd: notes are waiting */
+        int wake_fd;                 /* wake.h: notes are waiting */
     } worker[CT_DUMP_WORKERS_MAX];
 };
 

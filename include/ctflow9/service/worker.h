@@ -31,7 +31,7 @@ struct worker {
     struct flow_outlet outlet; /* to the exporter; its ring is NULL with one worker */
     struct wall_clock clock;
     uint64_t steps_told;          /* of the clock */
-    int wake_fd;                  /* eventfd: something is waiting, or it is time to end */
+    int wake_fd;                  /* wake.h: something is waiting, or it is time to end */
     struct poll_set exporter_set; /* what the exporter waits for, when this worker was the last to run it */
     struct stats stats;
     _Atomic uint64_t turns; /* so far: that they grow says that it gets on */
