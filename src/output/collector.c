@@ -140,7 +140,7 @@ static void resolved(void *context, const struct sockaddr_storage *addresses, si
     collector->looking_up = false;
     if (count == 0) {
         collector->look_up_ns = collector->common->now_ns + LOOK_UP_RETRY_NS;
-        collector->stats.lookups_failed++;
+        stats_count(&collector->stats.lookups_failed, 1);
         if (begins(collector, TROUBLE_NAME, 0))
             log_warnx("collector %s: the name does not resolve, trying again every 5 seconds: %s",
                       collector->name, why);
@@ -204,7 +204,7 @@ static void use_socket(struct collector *collector, int fd)
         close(collector->fd);
     collector->fd = fd;
     if (collector->stats.datagrams > 0)
-        collector->stats.reconnects++;
+        stats_count(&collector->stats.reconnects, 1);
     collector->connected = true;
     collector->segment = true;
     collector->suspect = 0;
@@ -389,8 +389,8 @@ static void plan_batch(struct collector *collector, struct instant now)
 /* What an earlier datagram ran into. It used up the send that was to be. */
 static void take_icmp_errors(struct collector *collector, unsigned count, int error)
 {
-    collector->stats.send_errors++;
-    collector->stats.unreachable += count;
+    stats_count(&collector->stats.send_errors, 1);
+    stats_count(&collector->stats.unreachable, count);
     collector->icmp_ns = collector->common->now_ns;
     collector->suspect = 0;
     collector->progress.templates_wanted = true;
@@ -407,9 +407,9 @@ static void account(struct collector *collector, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         const struct parcel *parcel = &collector->parcels[i];
-        collector->stats.datagrams++;
-        collector->stats.octets += parcel->octets;
-        collector->stats.records += parcel->records;
+        stats_count(&collector->stats.datagrams, 1);
+        stats_count(&collector->stats.octets, parcel->octets);
+        stats_count(&collector->stats.records, parcel->records);
         advance(&collector->progress, parcel, collector->common);
     }
     if (collector->suspect != 0) /* only once: it came back for an earlier send */
@@ -447,7 +447,7 @@ static bool mind_failure(struct collector *collector, int error)
         return collector->connected;
     }
     collector->suspect = 0;
-    collector->stats.send_errors++;
+    stats_count(&collector->stats.send_errors, 1);
     if (collector->segment && (error == EMSGSIZE || error == EINVAL || error == EIO)) {
         collector->segment = false;
         log_debug("collector %s: its path takes no segmentation offload, sending datagrams one by one",
@@ -529,8 +529,8 @@ void collector_drop(struct collector *collector)
 {
     struct progress *progress = &collector->progress;
     const struct datagram *datagram = datagram_ring_at(collector->common->ring, progress->position);
-    collector->stats.records_dropped += datagram->records;
-    collector->stats.datagrams_dropped++;
+    stats_count(&collector->stats.records_dropped, datagram->records);
+    stats_count(&collector->stats.datagrams_dropped, 1);
     progress->position = datagram->next;
     progress->sequence++; /* the collector sees the gap */
     progress->templates_wanted = true;

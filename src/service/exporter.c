@@ -188,6 +188,15 @@ void exporter_finish(struct exporter *exporter)
         lines_abandon(exporter->lines);
 }
 
+uint64_t exporter_records_dropped(const struct exporter *exporter)
+{
+    uint64_t dropped = 0;
+    for (size_t i = 0; exporter->collectors && i < collectors_count(exporter->collectors); i++)
+        dropped += atomic_load_explicit(&collectors_stats(exporter->collectors, i)->records_dropped,
+                                        memory_order_relaxed);
+    return dropped;
+}
+
 void exporter_log_stats(const struct exporter *exporter)
 {
     if (!exporter->collectors)

@@ -109,7 +109,8 @@ static void pulse(struct workers *workers)
     if (now_ns < notify_next_ns(workers->notify))
         return;
     const struct stats total = totals_of(workers);
-    notify_pulse(workers->notify, now_ns, &total, have_all_turned(workers));
+    notify_pulse(workers->notify, now_ns, &total, exporter_records_dropped(workers->exporter),
+                 have_all_turned(workers));
 }
 
 /* The latest time of the next turn, for the pulse. */

@@ -223,7 +223,7 @@ bool workers_await_netns(const char *netns, struct exporter *exporter, const str
         exporter_wants(exporter, &set);
         uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
         if (now_ns >= notify_next_ns(notify))
-            notify_pulse(notify, now_ns, totals, true);
+            notify_pulse(notify, now_ns, totals, exporter_records_dropped(exporter), true);
         poll_set_before(&set, now_ns + NETNS_CHECK_NS);
         poll_set_wait(&set, now_ns);
         signals_take(signals, instant_read_clock(CLOCK_MONOTONIC));

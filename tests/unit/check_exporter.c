@@ -318,6 +318,7 @@ START_TEST(the_end_waits_two_seconds_at_most)
     ck_assert_int_eq(sscanf(strstr(totals, "records_dropped "), "records_dropped %" SCNu64, &dropped), 1);
     ck_assert_uint_gt(dropped, 0);
     ck_assert_uint_eq(records + dropped, stats.records);
+    ck_assert_uint_eq(exporter_records_dropped(exporter), dropped);
 }
 END_TEST
 
@@ -336,6 +337,7 @@ START_TEST(each_collector_has_its_totals)
     open_exporter();
     exporter_log_stats(exporter);
     ck_assert_uint_eq(times_logged("totals of "), 2);
+    ck_assert_uint_eq(exporter_records_dropped(exporter), 0);
 }
 END_TEST
 

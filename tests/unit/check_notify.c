@@ -68,7 +68,7 @@ START_TEST(nobody_wants_to_know)
     ck_assert_int_eq(notify_open(&notify), 0);
     ck_assert_ptr_null(notify);
     notify_tell(notify, NOTIFY_READY);
-    notify_pulse(notify, 0, &total, true);
+    notify_pulse(notify, 0, &total, 0, true);
     ck_assert_uint_eq(notify_next_ns(notify), POLL_SET_NEVER);
     ck_assert_uint_eq(notify_interval_ns(notify), POLL_SET_NEVER);
     notify_close(notify);
@@ -99,18 +99,22 @@ START_TEST(states_and_status)
     ck_assert_str_eq(told(), "READY=1\n");
 
     uint64_t now_ns = notify_next_ns(notify);
-    notify_pulse(notify, now_ns, &total, true);
-    ck_assert_str_eq(told(), "READY=1\nSTATUS=100 flows/s, events lost: 0, left behind: 0, lines lost: 0\n");
+    notify_pulse(notify, now_ns, &total, 0, true);
+    ck_assert_str_eq(
+        told(),
+        "READY=1\nSTATUS=100 flows/s, events lost: 0, left behind: 0, records dropped: 0, lines lost: 0\n");
     ck_assert_uint_eq(notify_next_ns(notify), now_ns + 10 * NS_PER_S);
     total = (struct stats){.flows = 1050, .lost = 7, .left_behind = 8, .lines_lost = 9};
-    notify_pulse(notify, now_ns + NS_PER_S, &total, true);
-    ck_assert_str_eq(told(), "READY=1\nSTATUS=50 flows/s, events lost: 7, left behind: 8, lines lost: 9\n");
-    notify_pulse(notify, now_ns + NS_PER_S, &total, true); /* no time has passed */
+    notify_pulse(notify, now_ns + NS_PER_S, &total, 10, true);
+    ck_assert_str_eq(
+        told(),
+        "READY=1\nSTATUS=50 flows/s, events lost: 7, left behind: 8, records dropped: 10, lines lost: 9\n");
+    notify_pulse(notify, now_ns + NS_PER_S, &total, 0, true); /* no time has passed */
     ck_assert_ptr_nonnull(strstr(told(), "STATUS=0 flows/s"));
 
     notify_tell(notify, NOTIFY_STOPPING);
     ck_assert_str_eq(told(), "STOPPING=1\n");
-    notify_pulse(notify, now_ns + 2 * NS_PER_S, &total, true);
+    notify_pulse(notify, now_ns + 2 * NS_PER_S, &total, 0, true);
     ck_assert_ptr_nonnull(strstr(told(), "STOPPING=1\nSTATUS="));
     notify_close(notify);
 }
@@ -125,9 +129,9 @@ START_TEST(the_watchdog_hears_that_all_is_well)
     setenv("WATCHDOG_PID", pid, 1);
     struct notify *notify = opened();
     ck_assert_uint_eq(notify_interval_ns(notify), 2 * NS_PER_S);
-    notify_pulse(notify, notify_next_ns(notify), &total, true);
+    notify_pulse(notify, notify_next_ns(notify), &total, 0, true);
     ck_assert_ptr_nonnull(strstr(told(), "WATCHDOG=1\nSTATUS="));
-    notify_pulse(notify, notify_next_ns(notify), &total, false);
+    notify_pulse(notify, notify_next_ns(notify), &total, 0, false);
     const char *text = told();
     ck_assert_ptr_nonnull(strstr(text, "STATUS="));
     ck_assert_ptr_null(strstr(text, "WATCHDOG"));
@@ -148,7 +152,7 @@ START_TEST(a_watchdog_of_another_process)
     setenv("WATCHDOG_PID", "1", 1);
     struct notify *notify = opened();
     ck_assert_uint_eq(notify_interval_ns(notify), 10 * NS_PER_S);
-    notify_pulse(notify, notify_next_ns(notify), &total, true);
+    notify_pulse(notify, notify_next_ns(notify), &total, 0, true);
     ck_assert_ptr_null(strstr(told(), "WATCHDOG"));
     notify_close(notify);
 }
@@ -176,12 +180,12 @@ START_TEST(a_manager_that_is_stuck_and_replaced)
     struct notify *notify = opened();
     notify_tell(notify, NOTIFY_READY);
     for (int i = 0; i < 5000; i++)
-        notify_pulse(notify, notify_next_ns(notify), &total, true);
+        notify_pulse(notify, notify_next_ns(notify), &total, 0, true);
     close(manager);
-    notify_pulse(notify, notify_next_ns(notify), &total, true);
+    notify_pulse(notify, notify_next_ns(notify), &total, 0, true);
     unlink(path);
     bind_manager(path, strlen(path));
-    notify_pulse(notify, notify_next_ns(notify), &total, true);
+    notify_pulse(notify, notify_next_ns(notify), &total, 0, true);
     ck_assert_ptr_nonnull(strstr(told(), "READY=1\nSTATUS="));
     notify_close(notify);
 }

@@ -7,8 +7,7 @@
 
 /*
  * Every counter has one name: that of its member here, in the log, and in ctflow9(8), which a test compares
- * with the tables of stats.c. Each struct belongs to the one thread that counts in it; others may look at a
- * struct stats.
+ * with the tables of stats.c. Each struct belongs to the one thread that counts in it; others may look.
  */
 struct stats {
     _Atomic uint64_t
@@ -44,15 +43,16 @@ struct stats {
 };
 
 struct collector_stats {
-    uint64_t records;           /* data records sent */
-    uint64_t datagrams;         /* datagrams sent, templates included */
-    uint64_t octets;            /* UDP payload sent */
-    uint64_t records_dropped;   /* data records that never left: the queue was full, or ctflow9 ended */
-    uint64_t datagrams_dropped; /* datagrams those were in */
-    uint64_t send_errors;       /* sends that failed, whatever the reason */
-    uint64_t unreachable;       /* ICMP errors that came back (closed port, no route, …) */
-    uint64_t reconnects;     /* times the socket was connected anew (local address lost, host name moved) */
-    uint64_t lookups_failed; /* times the host name could not be resolved */
+    _Atomic uint64_t records;         /* data records sent */
+    _Atomic uint64_t datagrams;       /* datagrams sent, templates included */
+    _Atomic uint64_t octets;          /* UDP payload sent */
+    _Atomic uint64_t records_dropped; /* data records that never left: the queue was full, or ctflow9 ended */
+    _Atomic uint64_t datagrams_dropped; /* datagrams those were in */
+    _Atomic uint64_t send_errors;       /* sends that failed, whatever the reason */
+    _Atomic uint64_t unreachable;       /* ICMP errors that came back (closed port, no route, …) */
+    _Atomic uint64_t
+        reconnects; /* times the socket was connected anew (local address lost, host name moved) */
+    _Atomic uint64_t lookups_failed; /* times the host name could not be resolved */
 };
 
 /* Counts n more; for the counter's own thread. Relaxed: a counter says nothing of anything else. */

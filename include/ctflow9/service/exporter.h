@@ -53,5 +53,8 @@ void exporter_wants(const struct exporter *exporter, struct poll_set *set);
 /* Sends all that is held, waiting two seconds at most for slow takers; the rest is counted as dropped. */
 void exporter_finish(struct exporter *exporter);
 
+/* Any thread: data records that were dropped so far, for all collectors together. */
+uint64_t exporter_records_dropped(const struct exporter *exporter);
+
 /* Logs each collector's totals. */
 void exporter_log_stats(const struct exporter *exporter);

@@ -30,5 +30,7 @@ uint64_t notify_interval_ns(const struct notify *notify);
 /* When the next pulse is due, monotonic. POLL_SET_NEVER = never. */
 uint64_t notify_next_ns(const struct notify *notify);
 
-/* The pulse that is due: total is of all workers; well = every one of them gets on with its work. */
-void notify_pulse(struct notify *notify, uint64_t now_ns, const struct stats *total, bool well);
+/* The pulse that is due: total is of all workers, records_dropped of all collectors; well = every worker gets
+ * on with its work. */
+void notify_pulse(struct notify *notify, uint64_t now_ns, const struct stats *total, uint64_t records_dropped,
+                  bool well);
