@@ -86,37 +86,22 @@ unsigned aggregate_shape(const struct aggregate_by *by, unsigned shape)
     return merged;
 }
 
-/* How many leading bits of a field are part of the key: all of those that are not made by merging. */
+/* How many leading bits of a field are part of the key. */
 static unsigned key_bits(const struct field *field, const struct key *key)
 {
-    switch (field->element) {
-    case 1:   /* octets */
-    case 2:   /* packets */
-    case 3:   /* flows */
-    case 21:  /* last */
-    case 22:  /* first */
-    case 136: /* flowEndReason */
-    case 9:   /* the prefixes' lengths are the same for all */
-    case 13:
-    case 29:
-    case 30:
-        return 0;
-    case 8:
-    case 27:
-    case 225:
-    case 281:
+    switch (field->merge) {
+    case FIELD_KEY:
+        return field->octets * 8U;
+    case FIELD_SOURCE:
         return key->blank.source_prefix_bits;
-    case 12:
-    case 28:
-    case 226:
-    case 282:
+    case FIELD_DESTINATION:
         return key->blank.destination_prefix_bits;
     default:
-        return field->octets * 8U;
+        return 0;
     }
 }
 
-/* Everything in the records of a shape is a key, but for what is summed up. */
+/* What makes two records of a shape one, by the field table. */
 static void make_key(struct key *key, const struct aggregate_by *by, unsigned shape,
                      const uint64_t multipliers[RECORD_WORDS])
 {
@@ -128,7 +113,7 @@ static void make_key(struct key *key, const struct aggregate_by *by, unsigned sh
 
     key->blank.source_prefix_bits = (uint8_t)source_bits(by, shape);
     key->blank.destination_prefix_bits = (uint8_t)destination_bits(by, shape);
-    template_of_shape(&layout, aggregate_shape(by, shape));
+    template_of_shape(&layout, &fields_connection, aggregate_shape(by, shape));
     for (unsigned i = 0; i < layout.field_count; i++) {
         uint8_t *octet = mask.octets + layout.fields[i]->offset;
         unsigned bits = key_bits(layout.fields[i], key);

@@ -3,53 +3,53 @@
 
 #include "ctflow9/netflow/record.h"
 
-#define FLOW(number, member, with, without)                                                          \
-    {                                                                                                \
-        number, sizeof(((struct record *)0)->member), offsetof(struct record, member), with, without \
+#define FLOW(number, member, merge, with, without)                                                          \
+    {                                                                                                       \
+        number, sizeof(((struct record *)0)->member), offsetof(struct record, member), with, without, merge \
     }
 #define EXPORTER(number, member)                                                                            \
     {                                                                                                       \
         number, sizeof(((struct exporter_record *)0)->member), offsetof(struct exporter_record, member), 0, \
-            0                                                                                               \
+            0, FIELD_KEY                                                                                    \
     }
 
 /* clang-format off */
-const struct field fields_flow[] = {
-    /*   element  member                     with         without */
-    FLOW(8,   ends.source_ipv4,              0,           SHAPE_IPV6 | SHAPE_NO_SOURCE),
-    FLOW(12,  ends.destination_ipv4,         0,           SHAPE_IPV6 | SHAPE_NO_DESTINATION),
-    FLOW(27,  ends.source_ipv6,              SHAPE_IPV6,  SHAPE_NO_SOURCE),
-    FLOW(28,  ends.destination_ipv6,         SHAPE_IPV6,  SHAPE_NO_DESTINATION),
-    FLOW(7,   ends.source_port,              0,           SHAPE_NO_SOURCE_PORT),
-    FLOW(11,  ends.destination_port,         0,           SHAPE_NO_DESTINATION_PORT),
-    FLOW(4,   protocol,                      0,           SHAPE_NO_PROTOCOL),
-    FLOW(60,  ip_version,                    0,           0),
-    FLOW(61,  flow_direction,                0,           0),
-    FLOW(136, flow_end_reason,               0,           0),
-    FLOW(10,  ingress_interface,             0,           0),
-    FLOW(14,  egress_interface,              0,           0),
-    FLOW(1,   octets,                        0,           SHAPE_NO_COUNTERS),
-    FLOW(2,   packets,                       0,           SHAPE_NO_COUNTERS),
-    FLOW(22,  first_switched_ms,             0,           0),
-    FLOW(21,  last_switched_ms,              0,           0),
-    FLOW(225, post_nat.source_ipv4,          SHAPE_NAT,   SHAPE_IPV6 | SHAPE_NO_SOURCE),
-    FLOW(226, post_nat.destination_ipv4,     SHAPE_NAT,   SHAPE_IPV6 | SHAPE_NO_DESTINATION),
-    FLOW(281, post_nat.source_ipv6,          SHAPE_NAT | SHAPE_IPV6, SHAPE_NO_SOURCE),
-    FLOW(282, post_nat.destination_ipv6,     SHAPE_NAT | SHAPE_IPV6, SHAPE_NO_DESTINATION),
-    FLOW(227, post_nat.source_port,          SHAPE_NAT,   SHAPE_NO_SOURCE_PORT),
-    FLOW(228, post_nat.destination_port,     SHAPE_NAT,   SHAPE_NO_DESTINATION_PORT),
-    FLOW(32,  icmp_type_code,                SHAPE_ICMP,  SHAPE_IPV6),
-    FLOW(178, icmpv6_type,                   SHAPE_ICMP | SHAPE_IPV6, 0),
-    FLOW(179, icmpv6_code,                   SHAPE_ICMP | SHAPE_IPV6, 0),
-    FLOW(137, mark,                          SHAPE_MARK,  0), /* as ipt_NETFLOW uses it */
-    FLOW(234, vrf_id,                        SHAPE_ZONE,  0),
-    FLOW(3,   flows,                         SHAPE_AGGREGATED, 0),
-    FLOW(152, start_ms,                      SHAPE_TIMES, 0), /* behind 22 and 21: collectors let the later one win */
-    FLOW(153, end_ms,                        SHAPE_TIMES, 0),
-    FLOW(9,   source_prefix_bits,            SHAPE_SOURCE_PREFIX, SHAPE_IPV6),
-    FLOW(13,  destination_prefix_bits,       SHAPE_DESTINATION_PREFIX, SHAPE_IPV6),
-    FLOW(29,  source_prefix_bits,            SHAPE_SOURCE_PREFIX | SHAPE_IPV6, 0),
-    FLOW(30,  destination_prefix_bits,       SHAPE_DESTINATION_PREFIX | SHAPE_IPV6, 0),
+static const struct field connection[] = {
+    /*   element  member                  when merged        with         without */
+    FLOW(8,   ends.source_ipv4,         FIELD_SOURCE,      0,           SHAPE_IPV6 | SHAPE_NO_SOURCE),
+    FLOW(12,  ends.destination_ipv4,    FIELD_DESTINATION, 0,           SHAPE_IPV6 | SHAPE_NO_DESTINATION),
+    FLOW(27,  ends.source_ipv6,         FIELD_SOURCE,      SHAPE_IPV6,  SHAPE_NO_SOURCE),
+    FLOW(28,  ends.destination_ipv6,    FIELD_DESTINATION, SHAPE_IPV6,  SHAPE_NO_DESTINATION),
+    FLOW(7,   ends.source_port,         FIELD_KEY,         0,           SHAPE_NO_SOURCE_PORT),
+    FLOW(11,  ends.destination_port,    FIELD_KEY,         0,           SHAPE_NO_DESTINATION_PORT),
+    FLOW(4,   protocol,                 FIELD_KEY,         0,           SHAPE_NO_PROTOCOL),
+    FLOW(60,  ip_version,               FIELD_KEY,         0,           0),
+    FLOW(61,  flow_direction,           FIELD_KEY,         0,           0),
+    FLOW(136, flow_end_reason,          FIELD_MADE,        0,           0),
+    FLOW(10,  ingress_interface,        FIELD_ZERO,        0,           0),
+    FLOW(14,  egress_interface,         FIELD_ZERO,        0,           0),
+    FLOW(1,   octets,                   FIELD_SUM,         0,           SHAPE_NO_COUNTERS),
+    FLOW(2,   packets,                  FIELD_SUM,         0,           SHAPE_NO_COUNTERS),
+    FLOW(22,  first_switched_ms,        FIELD_FIRST,       0,           0),
+    FLOW(21,  last_switched_ms,         FIELD_LAST,        0,           0),
+    FLOW(225, post_nat.source_ipv4,     FIELD_SOURCE,      SHAPE_NAT,   SHAPE_IPV6 | SHAPE_NO_SOURCE),
+    FLOW(226, post_nat.destination_ipv4, FIELD_DESTINATION, SHAPE_NAT,   SHAPE_IPV6 | SHAPE_NO_DESTINATION),
+    FLOW(281, post_nat.source_ipv6,     FIELD_SOURCE,      SHAPE_NAT | SHAPE_IPV6, SHAPE_NO_SOURCE),
+    FLOW(282, post_nat.destination_ipv6, FIELD_DESTINATION, SHAPE_NAT | SHAPE_IPV6, SHAPE_NO_DESTINATION),
+    FLOW(227, post_nat.source_port,     FIELD_KEY,         SHAPE_NAT,   SHAPE_NO_SOURCE_PORT),
+    FLOW(228, post_nat.destination_port, FIELD_KEY,         SHAPE_NAT,   SHAPE_NO_DESTINATION_PORT),
+    FLOW(32,  icmp_type_code,           FIELD_KEY,         SHAPE_ICMP,  SHAPE_IPV6),
+    FLOW(178, icmpv6_type,              FIELD_KEY,         SHAPE_ICMP | SHAPE_IPV6, 0),
+    FLOW(179, icmpv6_code,              FIELD_KEY,         SHAPE_ICMP | SHAPE_IPV6, 0),
+    FLOW(137, mark,                     FIELD_KEY,         SHAPE_MARK,  0), /* as ipt_NETFLOW uses it */
+    FLOW(234, vrf_id,                   FIELD_KEY,         SHAPE_ZONE,  0),
+    FLOW(3,   flows,                    FIELD_MADE,        SHAPE_AGGREGATED, 0),
+    FLOW(152, start_ms,                 FIELD_FIRST,       SHAPE_TIMES, 0), /* behind 22 and 21: collectors let the later one win */
+    FLOW(153, end_ms,                   FIELD_LAST,        SHAPE_TIMES, 0),
+    FLOW(9,   source_prefix_bits,       FIELD_MADE,        SHAPE_SOURCE_PREFIX, SHAPE_IPV6),
+    FLOW(13,  destination_prefix_bits,  FIELD_MADE,        SHAPE_DESTINATION_PREFIX, SHAPE_IPV6),
+    FLOW(29,  source_prefix_bits,       FIELD_MADE,        SHAPE_SOURCE_PREFIX | SHAPE_IPV6, 0),
+    FLOW(30,  destination_prefix_bits,  FIELD_MADE,        SHAPE_DESTINATION_PREFIX | SHAPE_IPV6, 0),
 };
 
 const struct fields_options fields_options[] = {
@@ -62,5 +62,9 @@ const struct fields_options fields_options[] = {
 };
 /* clang-format on */
 
-const size_t fields_flow_count = sizeof(fields_flow) / sizeof(fields_flow[0]);
+const struct fields_kind fields_connection = {
+    .first_id = 256,
+    .count = sizeof(connection) / sizeof(connection[0]),
+    .fields = connection,
+};
 const size_t fields_options_count = sizeof(fields_options) / sizeof(fields_options[0]);

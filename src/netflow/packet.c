@@ -68,7 +68,7 @@ static int open_encoder(struct packet *packet, packet_sink *sink, void *context)
                                                   .stats = config->stats};
     struct template layouts[SHAPES_OF_FLOW];
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
-        template_of_shape(&layouts[i], shape_of_records(config, shape_at(i)));
+        template_of_shape(&layouts[i], &fields_connection, shape_of_records(config, shape_at(i)));
     int error =
         encoder_open(&packet->encoder, &encoder_config, layouts, SHAPES_OF_FLOW, packet->now, sink, context);
     if (!error)

@@ -22,11 +22,11 @@ static void add_field(struct template *layout, const struct field *field)
     layout->runs[layout->run_count++] = (struct template_run){field->offset, field->octets};
 }
 
-void template_of_shape(struct template *layout, unsigned shape)
+void template_of_shape(struct template *layout, const struct fields_kind *kind, unsigned shape)
 {
-    *layout = (struct template){.id = (uint16_t)(256 + shape)};
-    for (size_t i = 0; i < fields_flow_count; i++) {
-        const struct field *field = &fields_flow[i];
+    *layout = (struct template){.id = (uint16_t)(kind->first_id + shape)};
+    for (size_t i = 0; i < kind->count; i++) {
+        const struct field *field = &kind->fields[i];
         if ((shape & field->with) == field->with && (shape & field->without) == 0)
             add_field(layout, field);
     }

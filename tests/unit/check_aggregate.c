@@ -201,6 +201,54 @@ START_TEST(keys_tell_apart)
 }
 END_TEST
 
+/* The field table says it of each: two records that differ in one field alone. */
+START_TEST(fields_merge_as_the_table_says)
+{
+    const struct field *field = &fields_connection.fields[_i];
+    const struct aggregate_by by = all();
+    unsigned shape = field->with & SHAPE_OF_FLOW;
+    if ((aggregate_shape(&by, shape) & field->with) != field->with)
+        return; /* --fields times, and prefixes' lengths */
+
+    struct record record = udp_record();
+    uint8_t *last_octet = (uint8_t *)&record + field->offset + field->octets - 1;
+    open_by(by);
+    memset((uint8_t *)&record + field->offset, 0, field->octets);
+    for (uint8_t value = 1; value <= 2; value++) {
+        *last_octet = value;
+        aggregate_add(aggregate, shape, &record, START_NS);
+    }
+    aggregate_flush(aggregate);
+    bool told_apart =
+        field->merge == FIELD_KEY || field->merge == FIELD_SOURCE || field->merge == FIELD_DESTINATION;
+    ck_assert_uint_eq(left_count, told_apart ? 2 : 1);
+    uint8_t got = ((const uint8_t *)&left[0].record)[field->offset + field->octets - 1U];
+    if (told_apart)
+        ck_assert_uint_eq(got, 1);
+    else if (field->merge == FIELD_SUM)
+        ck_assert_uint_eq(got, 3);
+    else if (field->merge == FIELD_ZERO)
+        ck_assert_uint_eq(got, 0);
+}
+END_TEST
+
+/* No key asks for them, so that an aggregate is of many: not known. */
+START_TEST(interfaces_are_of_many)
+{
+    open_by(all());
+    struct record record = udp_record();
+    for (uint32_t i = 1; i <= 3; i++) {
+        record.ingress_interface = htobe32(i);
+        record.egress_interface = htobe32(10 - i);
+        aggregate_add(aggregate, 0, &record, START_NS);
+    }
+    aggregate_flush(aggregate);
+    ck_assert_uint_eq(left_count, 1);
+    ck_assert_uint_eq(left[0].record.ingress_interface, 0);
+    ck_assert_uint_eq(left[0].record.egress_interface, 0);
+}
+END_TEST
+
 START_TEST(addresses_are_cut_to_their_prefix)
 {
     open_by((struct aggregate_by){.source_ipv4_bits = 20,
@@ -587,6 +635,8 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, equal_records_become_one);
     tcase_add_loop_test(tests, keys_tell_apart, 0, sizeof(differences) / sizeof(differences[0]));
+    tcase_add_loop_test(tests, fields_merge_as_the_table_says, 0, (int)fields_connection.count);
+    tcase_add_test(tests, interfaces_are_of_many);
     tcase_add_test(tests, addresses_are_cut_to_their_prefix);
     tcase_add_test(tests, shapes_are_kept_apart);
     tcase_add_test(tests, each_leaves_when_its_interval_is_over);

@@ -17,9 +17,9 @@ struct name {
 static const struct fields_options names = {FIELDS_ROWS_EXPORTER,
                                             271,
                                             3,
-                                            {{1, 4, offsetof(struct name, scope), 0, 0},
-                                             {10, 4, offsetof(struct name, number), 0, 0},
-                                             {83, 29, offsetof(struct name, text), 0, 0}}};
+                                            {{1, 4, offsetof(struct name, scope), 0, 0, FIELD_KEY},
+                                             {10, 4, offsetof(struct name, number), 0, 0, FIELD_KEY},
+                                             {83, 29, offsetof(struct name, text), 0, 0, FIELD_KEY}}};
 
 enum { NAME_OCTETS = 37, NAMES_TEMPLATE_OCTETS = 4 + 6 + 3 * 4 };
 
@@ -155,7 +155,7 @@ START_TEST(any_number_is_told_completely)
     begin();
     for (unsigned i = 0; i < TEMPLATES; i++) {
         struct template layout;
-        template_of_shape(&layout, i & (SHAPE_OF_FLOW | SHAPE_MARK));
+        template_of_shape(&layout, &fields_connection, i & (SHAPE_OF_FLOW | SHAPE_MARK));
         announcement_add(&announcement, &layout);
     }
     for (unsigned i = 0; i < TABLES; i++)
@@ -193,7 +193,7 @@ START_TEST(template_octets_are_what_is_written)
     struct template layout;
     uint8_t octets[256];
     struct writer writer = writer_on(octets, sizeof(octets));
-    template_of_shape(&layout, SHAPE_NAT | SHAPE_IPV6);
+    template_of_shape(&layout, &fields_connection, SHAPE_NAT | SHAPE_IPV6);
     template_write(&layout, &writer);
     ck_assert_uint_eq(template_octets(&layout), writer_length(&writer));
     writer = writer_on(octets, sizeof(octets));

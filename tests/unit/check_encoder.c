@@ -16,10 +16,10 @@ struct values {
     be64 whole;
 };
 
-static const struct field fields[] = {{8, 4, offsetof(struct values, number), 0, 0},
-                                      {4, 1, offsetof(struct values, octet), 0, 0},
-                                      {7, 2, offsetof(struct values, half), 0, 0},
-                                      {1, 8, offsetof(struct values, whole), 0, 0}};
+static const struct field fields[] = {{8, 4, offsetof(struct values, number), 0, 0, FIELD_KEY},
+                                      {4, 1, offsetof(struct values, octet), 0, 0, FIELD_KEY},
+                                      {7, 2, offsetof(struct values, half), 0, 0, FIELD_KEY},
+                                      {1, 8, offsetof(struct values, whole), 0, 0, FIELD_KEY}};
 
 enum { ODD, EVEN, LAYOUTS, ODD_OCTETS = 7, EVEN_OCTETS = 12 };
 

@@ -148,7 +148,7 @@ static void check_wire(const struct template *layout, const struct expected *exp
 START_TEST(shapes_are_octet_exact)
 {
     struct template layout;
-    template_of_shape(&layout, shapes[_i].shape);
+    template_of_shape(&layout, &fields_connection, shapes[_i].shape);
     check_wire(&layout, &shapes[_i], false);
 }
 END_TEST
@@ -182,7 +182,7 @@ START_TEST(ids_are_unique)
         if ((shape & OF_AGGREGATES) != 0 && (shape & SHAPE_AGGREGATED) == 0)
             continue;
         struct template layout;
-        template_of_shape(&layout, shape);
+        template_of_shape(&layout, &fields_connection, shape);
         ck_assert(!seen[layout.id]);
         seen[layout.id] = true;
         ck_assert(layout.id < 264 || layout.id > 287);
@@ -198,7 +198,7 @@ START_TEST(records_hold_the_fields_in_order)
         ((uint8_t *)&record)[i] = (uint8_t)(i * 7 + 1);
 
     struct template layout;
-    template_of_shape(&layout, shapes[_i].shape);
+    template_of_shape(&layout, &fields_connection, shapes[_i].shape);
     uint8_t got[256], want[256];
     struct writer writer = writer_on(got, sizeof(got));
     struct writer reference = writer_on(want, sizeof(want));
@@ -214,11 +214,11 @@ END_TEST
 START_TEST(default_shapes_are_few_runs)
 {
     struct template layout;
-    template_of_shape(&layout, 0);
+    template_of_shape(&layout, &fields_connection, 0);
     ck_assert_uint_eq(layout.run_count, 1);
-    template_of_shape(&layout, SHAPE_IPV6);
+    template_of_shape(&layout, &fields_connection, SHAPE_IPV6);
     ck_assert_uint_eq(layout.run_count, 2);
-    template_of_shape(&layout, SHAPE_NAT);
+    template_of_shape(&layout, &fields_connection, SHAPE_NAT);
     ck_assert_uint_eq(layout.run_count, 2);
 }
 END_TEST

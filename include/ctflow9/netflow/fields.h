@@ -4,16 +4,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* clang-format off */
 /*
- * THE field table: every information element that is ever sent, its length, where its value stands in struct
- * record, and in which shapes it takes part. Templates, their ids and the encoder derive from it. Element
- * numbers: IANA's IPFIX registry, which RFC 3954's table is the beginning of.
+ * THE field tables, one for each kind of record: every information element that is ever sent, its length,
+ * where its value stands in the kind's struct, in which shapes it takes part, and what becomes of it when
+ * records are merged. Templates, their ids, the encoder and aggregates derive from them. Element numbers:
+ * IANA's IPFIX registry, which RFC 3954's table is the beginning of.
+ *
+ * An id stands for one element list for ever. A new element is a new bit or a new kind, never a new meaning;
+ * a kind has a range of ids of its own, so that its shapes can use all of their bits:
+ *
+ *     256 to 33023    connections: 256 + shape, bits 0 to 14
+ *       264 to 287    of these, given out one by one: 264 and 265 kept for NAT events, 266 for named counters,
+ *                     270 to 287 options data
+ *     33024 to 34047  kept for connections with TOS, VLAN or link-layer addresses: bits 0 to 2 and 5 to 8 of
+ *                     the shape, moved together, and three bits for those
+ *     34048 to 36095  kept for packet flows: 11 bits
+ *     36096 to 49151  free
+ *     49152 to 65535  kept for aggregates with TOS as a key: bits 0 to 13 of the shape. Aggregates of packet
+ *                     flows have the elements of those of connections, so they have their ids too
  */
+/* clang-format on */
 
 /*
- * A shape is the set of these bits, and its template id is 256 + the bits: an id stands for one element list
- * for ever. Bits 3 and 4 stay clear but in aggregates, for ids 264 to 287 are given out one by one (options
- * data below, NAT events, nfacct). Bits 3, 4 and 9 to 13 are set in aggregates only: what their keys leave
+ * A shape of connections is the set of these bits. Bits 3 and 4 stay clear but in aggregates, for the ids 264
+ * to 287 are given out one by one. Bits 3, 4 and 9 to 13 are set in aggregates only: what their keys leave
  * out, or of what they are the prefix.
  */
 enum shape {
@@ -51,15 +66,34 @@ static inline unsigned shape_at(unsigned index)
 /* What can be added to every record, by name. */
 enum fields_optional { FIELDS_MARK = 1 << 0, FIELDS_ZONE = 1 << 1, FIELDS_TIMES = 1 << 2 };
 
+/* What becomes of a field when records are merged (aggregate.h). */
+enum field_merge {
+    FIELD_KEY,         /* the same in all of them */
+    FIELD_SOURCE,      /* an address of the source: its prefix is a key */
+    FIELD_DESTINATION, /* of the destination */
+    FIELD_SUM,
+    FIELD_FIRST, /* the earliest time */
+    FIELD_LAST,  /* the latest one */
+    FIELD_MADE,  /* made by merging */
+    FIELD_ZERO,  /* of many values: 0, not known */
+};
+
 struct field {
     uint16_t element;
     uint16_t octets;
-    uint16_t offset;        /* in struct record, or for options data in struct exporter_record */
+    uint16_t offset;        /* in the struct of its kind: struct record, for options data that of its rows */
     uint16_t with, without; /* the shapes that have it: all bits of with set, all bits of without clear */
+    enum field_merge merge;
 };
 
-extern const struct field fields_flow[];
-extern const size_t fields_flow_count;
+/* A kind of record: the template id of a shape is first_id + shape. */
+struct fields_kind {
+    uint16_t first_id;
+    size_t count;
+    const struct field *fields;
+};
+
+extern const struct fields_kind fields_connection; /* struct record */
 
 /* Who has the rows of a table of options data. */
 enum fields_rows {

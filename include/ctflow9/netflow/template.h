@@ -26,10 +26,10 @@ struct template
     } runs[TEMPLATE_RUNS_MAX];
 };
 
-/* The template of a shape: its records come from struct record. */
-void template_of_shape(struct template *layout, unsigned shape);
+/* The template of a shape: its records come from the struct of its kind. */
+void template_of_shape(struct template *layout, const struct fields_kind *kind, unsigned shape);
 
-/* An options template: its records come from struct exporter_record. */
+/* An options template: its records come from the struct of its rows. */
 void template_of_options(struct template *layout, const struct fields_options *options);
 
 /*
