@@ -31,7 +31,7 @@ START_TEST(gives_back_what_was_seen)
     tracked_see(&tracked, &flow);
     const struct flow seen = tracked_flow(&tracked);
 
-    for (int direction = 0; direction < 2; direction++) {
+    for (enum flow_direction direction = FLOW_ORIGINAL; direction <= FLOW_REPLY; direction++) {
         ck_assert(!flow_has_of(&seen, FLOW_HAS_INTERFACES, direction));
         ck_assert(!flow_has_of(&seen, FLOW_HAS_TOS, direction));
         ck_assert(!flow_has_of(&seen, FLOW_HAS_TCP_FLAGS, direction));
