@@ -117,9 +117,10 @@ static void pulse(struct workers *workers)
 static uint64_t pulse_ns(const struct worker *worker, uint64_t now_ns)
 {
     const struct notify *notify = worker->all->notify;
-    if (worker->index == 0 || notify_next_ns(notify) == POLL_SET_NEVER)
+    if (worker->index == 0)
         return notify_next_ns(notify);
-    return now_ns + notify_interval_ns(notify);
+    uint64_t interval_ns = notify_interval_ns(notify);
+    return interval_ns == POLL_SET_NEVER ? POLL_SET_NEVER : now_ns + interval_ns;
 }
 
 /* What waits when it begins: more may come as fast as it is taken. Delays and pace go by the clock. */

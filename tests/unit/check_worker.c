@@ -258,6 +258,7 @@ bool signals_take(struct signals *signals, uint64_t now_ns)
 
 /* Is told how the workers get on, and says when they are to end; NULL: when all flows have come. */
 static struct notify *notify;
+static pthread_t watch;
 
 static int run(unsigned count, unsigned flows)
 {
@@ -276,6 +277,8 @@ static int run(unsigned count, unsigned flows)
     ck_assert_int_eq(workers_open(&workers, &config), 0);
     int outcome = workers_run(workers, &exporter, &totals, &signals);
     workers_close(workers);
+    if (notify)
+        pthread_join(watch, NULL);
     close(signals.fd);
     return outcome;
 }
@@ -381,7 +384,6 @@ START_TEST(a_worker_that_hangs_is_told)
 {
     int workers[] = {1, 2, 4};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    pthread_t watch;
     snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "check_worker-%d", getpid());
     manager = socket(AF_UNIX, SOCK_DGRAM, 0);
     ck_assert_int_eq(
@@ -394,7 +396,6 @@ START_TEST(a_worker_that_hangs_is_told)
     ck_assert_int_eq(notify_open(&notify), 0);
     ck_assert_int_eq(pthread_create(&watch, NULL, watch_workers, &workers[_i]), 0);
     ck_assert_int_eq(run((unsigned)workers[_i], 0), 0);
-    pthread_join(watch, NULL);
     notify_close(notify);
 }
 END_TEST
