@@ -23,6 +23,7 @@ static const struct {
 } others[] = {
     {"sport", AGGREGATE_KEY_SPORT}, {"dport", AGGREGATE_KEY_DPORT}, {"proto", AGGREGATE_KEY_PROTO},
     {"mark", AGGREGATE_KEY_MARK},   {"zone", AGGREGATE_KEY_ZONE},   {"nat", AGGREGATE_KEY_NAT},
+    {"in", AGGREGATE_KEY_IN},       {"out", AGGREGATE_KEY_OUT},
 };
 
 enum {
@@ -75,10 +76,11 @@ int aggregate_keys_set(struct aggregate_by *by, const char *text, struct option_
         size_t octets = strcspn(name, ",");
         snprintf(key, sizeof(key), "%.*s", octets <= KEY_OCTETS ? (int)octets : 0, name);
         if (!set_key(by, key))
-            return option_error(why,
-                                "'%.*s' is not a key: give some of src, dst, sport, dport, proto, mark, zone "
-                                "and nat, or prefixes like src4/24 and dst6/64",
-                                octets < 100 ? (int)octets : 100, name);
+            return option_error(
+                why,
+                "'%.*s' is not a key: give some of src, dst, sport, dport, proto, mark, zone, "
+                "nat, in and out, or prefixes like src4/24 and dst6/64",
+                octets < 100 ? (int)octets : 100, name);
         name += octets;
         if (*name == '\0')
             return 0;

@@ -254,3 +254,69 @@ const struct option_type option_mark = {
     .json_types = OPTION_JSON(INTEGER) | OPTION_JSON(STRING),
     .wanted = "a whole number or a string like \"0x10/0xff\"",
 };
+
+/* ---- bits of marks ---- */
+
+static int set_mask(const struct option_row *row, struct options *options, const char *text,
+                    struct option_error *why)
+{
+    uint32_t mask = 0;
+    const char *end = read_mark(text, &mask);
+    if (!end || *end != '\0' || mask == 0)
+        return option_error(why, "'%.100s' is no bits of a mark: give 1 to 0xffffffff", text);
+    *(uint32_t *)option_place(row, options) = mask;
+    return 0;
+}
+
+static json_t *mask_json(const struct option_row *row, const struct options *options)
+{
+    const uint32_t *mask = option_place_const(row, options);
+    return *mask != 0 ? json_sprintf("0x%" PRIx32, *mask) : json_null();
+}
+
+const struct option_type option_mask = {
+    .set = set_mask,
+    .json = mask_json,
+    .json_types = OPTION_JSON(INTEGER) | OPTION_JSON(STRING),
+    .wanted = "a whole number or a string like \"0x10000\"",
+};
+
+/* Bits without a gap between them. */
+static bool is_one_run(uint32_t mask)
+{
+    uint32_t down = mask != 0 ? mask / (mask & -mask) : 0;
+    return mask != 0 && (down & (down + 1)) == 0;
+}
+
+static int set_mask_pair(const struct option_row *row, struct options *options, const char *text,
+                         struct option_error *why)
+{
+    uint32_t first = 0, second = 0;
+    const char *end = read_mark(text, &first);
+    end = end && *end == ',' ? read_mark(end + 1, &second) : NULL;
+    if (!end || *end != '\0')
+        return option_error(why, "'%.100s' is not possible: give two masks like 0xff,0xff00", text);
+    if (!is_one_run(first) || !is_one_run(second))
+        return option_error(why, "'%.100s' is not possible: the bits of a mask must be one run, as in 0xff00",
+                            text);
+    if ((first & second) != 0)
+        return option_error(why, "'%.100s' is not possible: both masks have the bits 0x%" PRIx32, text,
+                            first & second);
+    uint32_t *masks = option_place(row, options);
+    masks[0] = first;
+    masks[1] = second;
+    return 0;
+}
+
+static json_t *mask_pair_json(const struct option_row *row, const struct options *options)
+{
+    const uint32_t *masks = option_place_const(row, options);
+    return masks[0] != 0 ? json_sprintf("0x%" PRIx32 ",0x%" PRIx32, masks[0], masks[1]) : json_null();
+}
+
+const struct option_type option_mask_pair = {
+    .set = set_mask_pair,
+    .json = mask_pair_json,
+    .json_types = OPTION_JSON(STRING),
+    .wanted = "a string like \"0xff,0xff00\"",
+};

@@ -87,7 +87,7 @@ unsigned aggregate_shape(const struct aggregate_by *by, unsigned shape)
 }
 
 /* How many leading bits of a field are part of the key. */
-static unsigned key_bits(const struct field *field, const struct key *key)
+static unsigned key_bits(const struct field *field, const struct key *key, const struct aggregate_by *by)
 {
     switch (field->merge) {
     case FIELD_KEY:
@@ -96,6 +96,10 @@ static unsigned key_bits(const struct field *field, const struct key *key)
         return key->blank.source_prefix_bits;
     case FIELD_DESTINATION:
         return key->blank.destination_prefix_bits;
+    case FIELD_IN:
+        return by->keys & AGGREGATE_KEY_IN ? field->octets * 8U : 0;
+    case FIELD_OUT:
+        return by->keys & AGGREGATE_KEY_OUT ? field->octets * 8U : 0;
     default:
         return 0;
     }
@@ -116,7 +120,7 @@ static void make_key(struct key *key, const struct aggregate_by *by, unsigned sh
     template_of_shape(&layout, &fields_connection, aggregate_shape(by, shape));
     for (unsigned i = 0; i < layout.field_count; i++) {
         uint8_t *octet = mask.octets + layout.fields[i]->offset;
-        unsigned bits = key_bits(layout.fields[i], key);
+        unsigned bits = key_bits(layout.fields[i], key, by);
         for (; bits >= 8; bits -= 8)
             *octet++ = 0xff;
         if (bits > 0)

@@ -178,6 +178,26 @@ static char *put_nat(const char *line, char *at, const struct flow *flow)
     return at;
 }
 
+static char *put_interfaces(char *at, uint32_t in, uint32_t out)
+{
+    at = text_number(at, in);
+    *at++ = '>';
+    return text_number(at, out);
+}
+
+/* The way back is told where it is another one than the way there. */
+static char *put_ways(const char *line, char *at, const struct flow *flow)
+{
+    uint32_t in, out, back_in, back_out;
+    if (!flow_interfaces(flow, FLOW_ORIGINAL, &in, &out))
+        return at;
+    at = put_interfaces(put_word(line, at, NAT, "via "), in, out);
+    flow_interfaces(flow, FLOW_REPLY, &back_in, &back_out);
+    if (back_in != out || back_out != in)
+        at = put_interfaces(put_word(line, at, NAT, "back "), back_in, back_out);
+    return at;
+}
+
 /* As nft and ip show it. */
 static char *put_mark(char *at, uint32_t mark)
 {
@@ -203,6 +223,7 @@ size_t print_flow(char *line, const struct flow *flow)
     at = put_counters(base, at, flow, FLOW_ORIGINAL, PACKETS_END, OCTETS_END);
     at = put_counters(base, at, flow, FLOW_REPLY, REPLY_PACKETS_END, REPLY_OCTETS_END);
     at = put_word(base, at, END_REASON, end_word(flow->end_reason));
+    at = put_ways(base, at, flow);
     at = put_nat(base, at, flow);
     if (flow->mark != 0)
         at = put_mark(go_to(base, at, NAT), flow->mark);

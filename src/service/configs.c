@@ -15,8 +15,10 @@ void configs_of_reading(struct reading_config *config, const struct options *opt
                                                   .active_timeout_ns = options->active_timeout_s * NS_PER_S,
                                                   .adopt_full = options->adopt == ADOPT_FULL,
                                                   .table_size = options->table_size};
-    config->workers = (struct workers_config){
-        .count = options->workers, .netns = options->netns, .sources = {.conntrack = &config->conntrack}};
+    config->workers = (struct workers_config){.count = options->workers,
+                                              .netns = options->netns,
+                                              .sources = {.conntrack = &config->conntrack},
+                                              .marks = options->interface_marks};
 }
 
 void configs_of_export(struct exporter_config *config, const struct options *options)

@@ -18,7 +18,9 @@ enum { CLOCK_EVERY = 1024 };
 static void to_ring(void *context, const struct flow *flow)
 {
     struct worker *worker = context;
-    const struct flow_note note = {.flow = *flow, .kind = FLOW_NOTE_FLOW};
+    struct flow_note note = {.flow = *flow, .kind = FLOW_NOTE_FLOW};
+    if (interface_marks_are_given(&worker->all->marks))
+        interface_marks_note(&worker->all->marks, &note.flow);
     flow_ring_put(worker->outlet.ring, &note);
 }
 
@@ -29,11 +31,27 @@ static void to_exporter(void *context, const struct flow *flow)
     exporter_add(worker->all->exporter, flow);
 }
 
+/* The same where something has to be noted of the flow, which is only lent. */
+static void to_exporter_noted(void *context, const struct flow *flow)
+{
+    struct worker *worker = context;
+    struct flow noted = *flow;
+    interface_marks_note(&worker->all->marks, &noted);
+    exporter_add(worker->all->exporter, &noted);
+}
+
+static flow_sink *sink_of(const struct workers *workers)
+{
+    if (workers->count > 1)
+        return to_ring;
+    return interface_marks_are_given(&workers->marks) ? to_exporter_noted : to_exporter;
+}
+
 int worker_open(struct worker *worker)
 {
     bool is_alone = worker->all->count == 1;
     wall_clock_start(&worker->clock);
-    worker->outlet = (struct flow_outlet){.sink = is_alone ? to_exporter : to_ring, .context = worker};
+    worker->outlet = (struct flow_outlet){.sink = sink_of(worker->all), .context = worker};
     worker->wake_fd = wake_open();
     if (worker->wake_fd < 0)
         return worker->wake_fd;

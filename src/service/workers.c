@@ -76,6 +76,7 @@ int workers_open(struct workers **workers, const struct workers_config *config)
     opened->limits = config->limits.drain == 0 ? default_limits : config->limits;
     opened->netns = config->netns;
     opened->notify = config->notify;
+    opened->marks = config->marks;
     int error = open_workers(opened);
     if (!error)
         error = identify_netns(opened);

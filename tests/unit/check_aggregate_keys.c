@@ -46,7 +46,8 @@ START_TEST(names)
         uint32_t key;
     } others[] = {{"sport", AGGREGATE_KEY_SPORT}, {"dport", AGGREGATE_KEY_DPORT},
                   {"proto", AGGREGATE_KEY_PROTO}, {"mark", AGGREGATE_KEY_MARK},
-                  {"zone", AGGREGATE_KEY_ZONE},   {"nat", AGGREGATE_KEY_NAT}};
+                  {"zone", AGGREGATE_KEY_ZONE},   {"nat", AGGREGATE_KEY_NAT},
+                  {"in", AGGREGATE_KEY_IN},       {"out", AGGREGATE_KEY_OUT}};
     check_json("[]");
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         setup();
@@ -55,8 +56,9 @@ START_TEST(names)
         check_bits(0, 0, 0, 0);
     }
     check_set("zone,sport,nat");
-    ck_assert_uint_eq(by.keys, AGGREGATE_KEY_ZONE | AGGREGATE_KEY_SPORT | AGGREGATE_KEY_NAT);
-    check_json("[\"sport\",\"zone\",\"nat\"]");
+    ck_assert_uint_eq(by.keys,
+                      AGGREGATE_KEY_ZONE | AGGREGATE_KEY_SPORT | AGGREGATE_KEY_NAT | AGGREGATE_KEY_OUT);
+    check_json("[\"sport\",\"zone\",\"nat\",\"out\"]");
 }
 END_TEST
 

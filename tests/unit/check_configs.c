@@ -69,13 +69,16 @@ START_TEST(what_is_read_is_what_was_asked_for)
     struct reading_config config;
     PARSE("--print", "--workers", "3", "--netns", "left", "--mark", "0x10/0xf0", "--rcvbuf", "2M", "--rx",
           "recvmmsg", "--no-reliable", "--set-sysctls", "--active-timeout", "30", "--adopt", "full",
-          "--table-size", "9000");
+          "--table-size", "9000", "--mark-interface", "0xf0,0xf", "--mark-direction", "0x100");
     configs_of_reading(&config, &options);
     ck_assert_uint_eq(config.workers.count, 3);
     ck_assert_str_eq(config.workers.netns, "left");
     ck_assert_ptr_eq(config.workers.sources.conntrack, &config.conntrack);
     ck_assert_uint_eq(config.conntrack.mark.value, 0x10);
     ck_assert_uint_eq(config.conntrack.mark.mask, 0xf0);
+    ck_assert_uint_eq(config.workers.marks.masks[0], 0xf0);
+    ck_assert_uint_eq(config.workers.marks.masks[1], 0xf);
+    ck_assert_uint_eq(config.workers.marks.egress_mask, 0x100);
     ck_assert_uint_eq(config.conntrack.rcvbuf_octets, 2 << 20);
     ck_assert_uint_eq(config.conntrack.rx, RX_RECVMMSG);
     ck_assert(!config.conntrack.reliable);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What of a record is not seen in check_packet: interfaces, which flows have by direction. */
+/* What of a record is not seen in check_packet: interfaces and direction, which flows have by direction. */
 #include "ctflow9/netflow/flow_record.h"
 
 #include <check.h>
@@ -46,6 +46,23 @@ START_TEST(interfaces_are_of_the_direction_or_swapped)
 }
 END_TEST
 
+/* Element 61. */
+START_TEST(egress_is_told_of_each_direction)
+{
+    const struct epoch epoch = epoch_at(NOW_NS / NS_PER_MS);
+    struct record record = {.flow_direction = 0xff}; /* of a flow before */
+    for (unsigned bits = 0; bits < 4; bits++) {
+        struct flow flow = udp_flow();
+        flow.has |= bits * FLOW_EGRESS;
+        flow_record_fill(&record, &flow, 0, &epoch);
+        flow_record_fill_direction(&record, &flow, 0, FLOW_ORIGINAL);
+        ck_assert_uint_eq(record.flow_direction, bits & 1);
+        flow_record_fill_direction(&record, &flow, 0, FLOW_REPLY);
+        ck_assert_uint_eq(record.flow_direction, bits >> 1);
+    }
+}
+END_TEST
+
 START_TEST(each_flow_has_its_shape)
 {
     struct flow flow = any_shape((unsigned)_i);
@@ -59,6 +76,7 @@ int main(void)
     TCase *tests = tcase_create("flow_record");
     tcase_add_loop_test(tests, interfaces_are_of_the_direction_or_swapped, 0,
                         sizeof(interfaces) / sizeof(interfaces[0]));
+    tcase_add_test(tests, egress_is_told_of_each_direction);
     tcase_add_loop_test(tests, each_flow_has_its_shape, 0, SHAPES_OF_FLOW);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -108,6 +108,27 @@ START_TEST(as_little_as_can_be)
 }
 END_TEST
 
+/* Each direction's interfaces, where they are known: those of the other are not made of them. */
+START_TEST(interfaces)
+{
+    struct flow flow = sample_flow(IPPROTO_UDP, "10.0.0.1", 1, "10.0.0.2", 2);
+    ck_assert(!has_key(flow, "in_interface"));
+    flow.in_interface[FLOW_ORIGINAL] = 3;
+    flow.out_interface[FLOW_ORIGINAL] = 17;
+    flow.in_interface[FLOW_REPLY] = 18;
+    flow.out_interface[FLOW_REPLY] = 4;
+    flow.has |= FLOW_HAS_INTERFACES << FLOW_ORIGINAL;
+    ck_assert(!has_key(flow, "reply_in_interface") && !has_key(flow, "reply_out_interface"));
+    flow.has |= FLOW_HAS_INTERFACES << FLOW_REPLY;
+    json_t *object = parsed(flow);
+    ck_assert_int_eq(json_integer_value(json_object_get(object, "in_interface")), 3);
+    ck_assert_int_eq(json_integer_value(json_object_get(object, "out_interface")), 17);
+    ck_assert_int_eq(json_integer_value(json_object_get(object, "reply_in_interface")), 18);
+    ck_assert_int_eq(json_integer_value(json_object_get(object, "reply_out_interface")), 4);
+    json_decref(object);
+}
+END_TEST
+
 /* The type of an ICMP message has no meaning in the other family. */
 START_TEST(icmp_of_the_other_family)
 {
@@ -192,6 +213,7 @@ int main(void)
     tcase_add_test(tests, tcp_with_source_nat);
     tcase_add_test(tests, icmpv6);
     tcase_add_test(tests, as_little_as_can_be);
+    tcase_add_test(tests, interfaces);
     tcase_add_test(tests, icmp_of_the_other_family);
     tcase_add_test(tests, extremes);
     tcase_add_test(tests, stop_before_start);

@@ -231,6 +231,40 @@ START_TEST(marks)
 }
 END_TEST
 
+START_TEST(masks)
+{
+    check_json("mark-direction", "null");
+    check_set("mark-direction", "0x10000");
+    ck_assert_uint_eq(options.interface_marks.egress_mask, 0x10000);
+    check_json("mark-direction", "\"0x10000\"");
+    check_set("mark-direction", "5");
+    ck_assert_uint_eq(options.interface_marks.egress_mask, 5);
+    static const char *const texts[] = {"", "0", "x", "0x", "1,2", "-1", "0x100000000"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        check_refused("mark-direction", texts[i], "is no bits of a mark: give 1 to 0xffffffff");
+}
+END_TEST
+
+START_TEST(pairs_of_masks)
+{
+    check_json("mark-interface", "null");
+    check_set("mark-interface", "255,0xff00");
+    ck_assert_uint_eq(options.interface_marks.masks[0], 0xff);
+    ck_assert_uint_eq(options.interface_marks.masks[1], 0xff00);
+    check_json("mark-interface", "\"0xff,0xff00\"");
+    check_set("mark-interface", "0x80000000,0x7fffffff");
+    ck_assert_uint_eq(options.interface_marks.masks[0], 0x80000000);
+    static const char *const texts[] = {"", "1", "1,", ",1", "1,2,4", "1, 2", "0xff/0xff00", "1,0x100000000"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        check_refused("mark-interface", texts[i], "give two masks like 0xff,0xff00");
+    check_refused("mark-interface", "0,1", "must be one run");
+    check_refused("mark-interface", "1,0", "must be one run");
+    check_refused("mark-interface", "5,0xff00", "must be one run");
+    check_refused("mark-interface", "0xff,0x80000100", "must be one run");
+    check_refused("mark-interface", "0xff,0xff80", "both masks have the bits 0x80");
+}
+END_TEST
+
 START_TEST(fields)
 {
     check_json("fields", "[]");
@@ -465,6 +499,8 @@ int main(void)
     tcase_add_test(tests, sizes_have_suffixes);
     tcase_add_test(tests, ranges_in_words);
     tcase_add_test(tests, marks);
+    tcase_add_test(tests, masks);
+    tcase_add_test(tests, pairs_of_masks);
     tcase_add_test(tests, fields);
     tcase_add_loop_test(tests, a_collector, 0, sizeof(collectors) / sizeof(collectors[0]));
     tcase_add_loop_test(tests, no_collector, 0, sizeof(no_collectors) / sizeof(no_collectors[0]));

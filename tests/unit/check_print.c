@@ -106,6 +106,26 @@ START_TEST(destination_nat_of_the_port_alone)
 }
 END_TEST
 
+START_TEST(ways)
+{
+    struct flow flow = sample_flow(IPPROTO_UDP, "10.0.0.1", 1, "10.0.0.2", 2);
+    flow.in_interface[FLOW_ORIGINAL] = 3;
+    flow.out_interface[FLOW_ORIGINAL] = 17;
+    flow.has |= FLOW_HAS_INTERFACES << FLOW_ORIGINAL;
+    flow.mark = 1;
+    ck_assert_str_eq(printed(flow) + 121, "via 3>17 mark 0x1");
+    flow.mark = 0;
+    flow.in_interface[FLOW_REPLY] = 17;
+    flow.out_interface[FLOW_REPLY] = 3;
+    flow.has |= FLOW_HAS_INTERFACES << FLOW_REPLY;
+    ck_assert_str_eq(printed(flow) + 121, "via 3>17");
+    flow.in_interface[FLOW_REPLY] = 18;
+    ck_assert_str_eq(printed(flow) + 121, "via 3>17 back 18>3");
+    flow.has &= ~(uint32_t)FLOW_HAS_INTERFACES;
+    ck_assert_str_eq(printed(flow) + 121, "via 3>18");
+}
+END_TEST
+
 START_TEST(both_nats_mark_and_zone)
 {
     struct flow flow = sample_flow(IPPROTO_TCP, "fd00::1", 51234, "fd00::2", 443);
@@ -261,6 +281,7 @@ int main(void)
     tcase_add_test(tests, ipv6_long);
     tcase_add_test(tests, source_nat);
     tcase_add_test(tests, destination_nat_of_the_port_alone);
+    tcase_add_test(tests, ways);
     tcase_add_test(tests, both_nats_mark_and_zone);
     tcase_add_test(tests, icmp);
     tcase_add_test(tests, icmpv6);

@@ -19,3 +19,9 @@ extern const struct option_type option_size;
 
 /* struct netlink_mark: VALUE or VALUE/MASK, decimal or 0x and hexadecimal digits. */
 extern const struct option_type option_mark;
+
+/* uint32_t: bits of a mark, 0 = none. */
+extern const struct option_type option_mask;
+
+/* uint32_t[2], MASK,MASK: each one run of bits, apart from each other; both 0 = none. */
+extern const struct option_type option_mask_pair;

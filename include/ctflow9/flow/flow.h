@@ -54,6 +54,8 @@ enum flow_has {
     FLOW_HAS_LINK_SOURCE = 1 << 14,
     FLOW_HAS_VLAN = 1 << 16,
     FLOW_ZONE_OF_ONE = 1 << 18, /* zone is that of this direction alone (CTA_TUPLE_ZONE) */
+    FLOW_EGRESS = 1 << 20,      /* its packets leave the network that is looked at; else they come into it */
+    FLOW_HAS_WAY = (FLOW_HAS_INTERFACES | FLOW_EGRESS) * (1 << FLOW_ORIGINAL | 1 << FLOW_REPLY), /* any */
     FLOW_ZONE_OF_EITHER = FLOW_ZONE_OF_ONE << FLOW_ORIGINAL | FLOW_ZONE_OF_ONE << FLOW_REPLY,
 };
 
@@ -113,6 +115,20 @@ static inline bool flow_has(const struct flow *flow, unsigned bits)
 static inline bool flow_has_of(const struct flow *flow, unsigned bits, enum flow_direction direction)
 {
     return flow_has(flow, bits << direction);
+}
+
+/*
+ * Where the packets of a direction came in and went out: as is known of it, else of the other direction,
+ * turned round. false: of neither.
+ */
+static inline bool flow_interfaces(const struct flow *flow, enum flow_direction direction, uint32_t *in,
+                                   uint32_t *out)
+{
+    bool is_own = flow_has_of(flow, FLOW_HAS_INTERFACES, direction);
+    enum flow_direction known = is_own ? direction : !direction;
+    *in = is_own ? flow->in_interface[known] : flow->out_interface[known];
+    *out = is_own ? flow->out_interface[known] : flow->in_interface[known];
+    return flow_has_of(flow, FLOW_HAS_INTERFACES, known);
 }
 
 /*

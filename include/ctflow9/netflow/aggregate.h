@@ -24,7 +24,9 @@ enum aggregate_key {
     AGGREGATE_KEY_PROTO = 1 << 2,
     AGGREGATE_KEY_MARK = 1 << 3,
     AGGREGATE_KEY_ZONE = 1 << 4,
-    AGGREGATE_KEY_NAT = 1 << 5 /* what each chosen end was translated to */
+    AGGREGATE_KEY_NAT = 1 << 5, /* what each chosen end was translated to */
+    AGGREGATE_KEY_IN = 1 << 6,  /* the interfaces: 0 when they are no keys */
+    AGGREGATE_KEY_OUT = 1 << 7
 };
 
 /* What makes records one aggregate; all 0 = they are not merged. */

@@ -75,7 +75,8 @@ enum field_merge {
     FIELD_FIRST, /* the earliest time */
     FIELD_LAST,  /* the latest one */
     FIELD_MADE,  /* made by merging */
-    FIELD_ZERO,  /* of many values: 0, not known */
+    FIELD_IN,    /* an interface: a key when that is asked for, else 0, not known */
+    FIELD_OUT,   /* the other one */
 };
 
 struct field {

@@ -44,7 +44,7 @@ static inline uint64_t flow_record_fill(struct record *record, const struct flow
 
     record->protocol = flow->protocol;
     record->ip_version = flow->family == AF_INET6 ? 6 : 4;
-    record->flow_direction = 0; /* ingress */
+    record->flow_direction = 0; /* ingress; 1 = egress */
     record->flow_end_reason = flow->end_reason;
     record->ingress_interface = 0;
     record->egress_interface = 0;
@@ -87,15 +87,16 @@ static inline void flow_record_fill_icmp(struct record *record, const struct flo
     record->ends.destination_port = record->icmp_type_code;
 }
 
-/* Those of the direction's own packets when they are known, else those of the other one's swapped. */
-static inline void flow_record_fill_interfaces(struct record *record, const struct flow *flow,
-                                               enum flow_direction direction)
+/* The other direction's interfaces, swapped, when its own are not known. */
+static inline void flow_record_fill_way(struct record *record, const struct flow *flow,
+                                        enum flow_direction direction)
 {
-    enum flow_direction other = direction == FLOW_ORIGINAL ? FLOW_REPLY : FLOW_ORIGINAL;
-    bool own = flow_has_of(flow, FLOW_HAS_INTERFACES, direction);
-
-    record->ingress_interface = htobe32(own ? flow->in_interface[direction] : flow->out_interface[other]);
-    record->egress_interface = htobe32(own ? flow->out_interface[direction] : flow->in_interface[other]);
+    uint32_t in, out;
+    if (flow_interfaces(flow, direction, &in, &out)) {
+        record->ingress_interface = htobe32(in);
+        record->egress_interface = htobe32(out);
+    }
+    record->flow_direction = flow_has_of(flow, FLOW_EGRESS, direction);
 }
 
 /* What is the direction's own. The reply's record is the original's mirror: seen from inside, whatever was
@@ -108,8 +109,8 @@ static inline void flow_record_fill_direction(struct record *record, const struc
         flow_record_fill_ends(&record->post_nat, flow, FLOW_REPLY, direction == FLOW_ORIGINAL);
     if (shape & SHAPE_ICMP)
         flow_record_fill_icmp(record, &flow->tuple[direction]);
-    if (flow->has & (FLOW_HAS_INTERFACES << FLOW_ORIGINAL | FLOW_HAS_INTERFACES << FLOW_REPLY))
-        flow_record_fill_interfaces(record, flow, direction);
+    if (flow->has & FLOW_HAS_WAY)
+        flow_record_fill_way(record, flow, direction);
     record->packets = htobe64(flow->packets[direction]);
     record->octets = htobe64(flow->octets[direction]);
 }

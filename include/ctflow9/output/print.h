@@ -19,7 +19,9 @@ enum { PRINT_LINE_MAX = 512 };
  *  <-        the same for the way back
  *  END       idle (timed out), active (a long one's report), closed (TCP end seen), forced (entry removed),
  *            lack (of resources)
- *  then      snat ADDRESS  what the other side saw as FROM
+ *  then      via IN>OUT    by number, the interfaces that packets from FROM came in and went out by
+ *            back IN>OUT   those of packets from TO, where they are others
+ *            snat ADDRESS  what the other side saw as FROM
  *            dnat ADDRESS  where TO really was
  *            mark, zone    when there are some
  */

@@ -10,6 +10,7 @@
 #include "ctflow9/base/stats.h"
 #include "ctflow9/base/wall_clock.h"
 #include "ctflow9/flow/flow_outlet.h"
+#include "ctflow9/input/interface_marks.h"
 #include "ctflow9/input/netns.h"
 #include "ctflow9/input/sources.h"
 #include "ctflow9/service/export_role.h"
@@ -43,6 +44,7 @@ struct workers {
     struct exporter *exporter; /* the holder's of the role */
     struct stats *totals;      /* the exporter counts in it too */
     struct sources sources;
+    struct interface_marks marks;
     struct worker_limits limits;
     const char *netns;        /* --netns; empty = none */
     struct netns_id netns_id; /* the one that is read */

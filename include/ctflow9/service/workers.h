@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "ctflow9/base/stats.h"
+#include "ctflow9/input/interface_marks.h"
 #include "ctflow9/input/sources.h"
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/notify.h"
@@ -27,6 +28,7 @@ struct workers_config {
     const char *netns;     /* --netns, "" = the own one; outlives the workers */
     struct notify *notify; /* is told that they read, and then how they get on; outlives them; may be NULL */
     struct sources_config sources;
+    struct interface_marks marks;
     struct worker_limits limits; /* for tests; all 0 = as is good */
 };
 
