@@ -19,5 +19,6 @@ void interface_marks_note(const struct interface_marks *marks, struct flow *flow
         flow->has |= FLOW_HAS_INTERFACES << FLOW_ORIGINAL;
     }
     if (marks->egress_mask != 0)
-        flow->has |= FLOW_EGRESS << ((flow->mark & marks->egress_mask) != 0 ? FLOW_ORIGINAL : FLOW_REPLY);
+        flow->has |=
+            (flow->mark & marks->egress_mask) != 0 ? FLOW_EGRESS << FLOW_ORIGINAL : FLOW_EGRESS << FLOW_REPLY;
 }
