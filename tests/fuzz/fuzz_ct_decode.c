@@ -35,15 +35,14 @@ static void check_flow(const struct flow *flow)
     }
 }
 
-/* Whether every member is the same; the tuples have a hole at their end. */
+/* Whether every member is the same; there is a hole in front of vlan. */
 static bool same(const struct flow *a, const struct flow *b)
 {
-    const size_t tuple_octets = offsetof(struct flow_tuple, zone) + sizeof(uint16_t);
-    const size_t rest = offsetof(struct flow, packets);
+    const size_t before = offsetof(struct flow, link_source) + sizeof(a->link_source);
+    const size_t behind = offsetof(struct flow, vlan);
 
-    return memcmp(&a->tuple[0], &b->tuple[0], tuple_octets) == 0 &&
-           memcmp(&a->tuple[1], &b->tuple[1], tuple_octets) == 0 &&
-           memcmp(a->packets, b->packets, sizeof(*a) - rest) == 0;
+    return memcmp(a, b, before) == 0 &&
+           memcmp((const char *)a + behind, (const char *)b + behind, sizeof(*a) - behind) == 0;
 }
 
 /*
