@@ -58,6 +58,16 @@ _Static_assert(COUNTERS * sizeof(uint64_t) == sizeof(struct stats), "a counter i
 _Static_assert(COLLECTOR_COUNTERS * sizeof(uint64_t) == sizeof(struct collector_stats),
                "a counter is missing");
 
+const char *stats_name(size_t number)
+{
+    return number < COUNTERS ? counters[number].name : NULL;
+}
+
+const char *stats_collector_name(size_t number)
+{
+    return number < COLLECTOR_COUNTERS ? collector_counters[number].name : NULL;
+}
+
 /* "events 1234, lost 0, …" */
 static void write_counters(char text[LOG_LINE_MAX], const struct counter *table, size_t count,
                            const void *stats)

@@ -218,3 +218,8 @@ size_t json_flow(char *line, const struct flow *flow)
     at = stpcpy(at, "}\n");
     return (size_t)(at - line);
 }
+
+const char *json_key(size_t number)
+{
+    return number < sizeof(keys) / sizeof(keys[0]) ? keys[number].name : NULL;
+}

@@ -19,3 +19,6 @@ enum { JSON_LINE_MAX = 2048 };
  *  - Keys without a prefix speak of the original direction, the one that began; reply_… of the other.
  */
 size_t json_flow(char *line, const struct flow *flow);
+
+/* The key with that number, in the order of the line; NULL behind the last. */
+const char *json_key(size_t number);
