@@ -310,7 +310,7 @@ static void expect_ping(struct flow *flow, uint8_t request, uint8_t reply, enum 
         flow->tuple[i].icmp_code = (uint8_t)(5 + i);
     }
     flow->zone = 301;
-    flow->has = FLOW_HAS_COUNTERS | FLOW_ZONE_OF_ONE << zone;
+    flow->has = FLOW_HAS_COUNTERS | (uint32_t)FLOW_ZONE_OF_ONE << zone;
 }
 
 static struct flow expected(int builder)
