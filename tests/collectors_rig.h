@@ -29,7 +29,7 @@
 enum {
     RIG_WAIT_MS = 10000,
     RIG_FULL_OCTETS = 1396,  /* of a full data datagram */
-    RIG_NUMBER_OFFSET = 24,  /* behind NetFlow header and FlowSet header */
+    RIG_NUMBER_OFFSET = 24,  /* after NetFlow header and FlowSet header */
     RIG_DATA_TEMPLATE = 256, /* FlowSet id of data; templates are FlowSet 0 */
 };
 

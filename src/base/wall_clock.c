@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Both clocks, read one behind the other. */
+/* Both clocks, read one after the other. */
 struct reading {
     uint64_t wall_ns, boot_ns;
     uint64_t took_ns;

@@ -21,7 +21,7 @@ struct command_line {
     const struct option_row *stop; /* --help or --version, or NULL; what comes after is not looked at */
 };
 
-/* getopt_long's value of a long option is its row's index behind all letters. */
+/* getopt_long's value of a long option is its row's index after all letters. */
 enum { FIRST_ROW = UCHAR_MAX + 1 };
 
 static const struct option_row *row_of(int value)
@@ -219,7 +219,7 @@ static int read_all(struct command_line *line, struct options *options, const ch
     return error ? error : check_together(options, why);
 }
 
-/* The options may be right: what it took to read them was not to be had. */
+/* The options may be right: what it took to read them was not available. */
 static bool is_shortage(int error)
 {
     return error == -ENOMEM || error == -EMFILE || error == -ENFILE;

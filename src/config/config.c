@@ -122,7 +122,7 @@ static int refuse_file(const char *path, int error, struct option_error *why)
 
 /*
  * The line of the top-level object's key of that index; with element >= 0, of that element of the array
- * behind it. jansson keeps no positions, but the order of the keys, and what it took is well-formed.
+ * after it. jansson keeps no positions, but the order of the keys, and what it took is well-formed.
  */
 static unsigned line_of(const struct config *config, size_t key, int element)
 {

@@ -38,7 +38,7 @@ static const char *end_of_token(const char *at, const char *end)
     return at;
 }
 
-/* The token that ends at that octet or goes on behind it. */
+/* The token that ends at that octet or goes on after it. */
 static struct place find_token(const char *text, size_t octets, size_t position)
 {
     const char *end = text + octets;
@@ -134,7 +134,7 @@ static void say_token(struct json_fault *fault, const struct place *place)
 
 void json_fault_find(struct json_fault *fault, const char *text, size_t octets, const json_error_t *error)
 {
-    /* jansson's position is wrong behind one. */
+    /* jansson's position is wrong after one. */
     const char *nul = memchr(text, '\0', octets);
     if (nul) {
         count_lines(fault, text, nul);
@@ -172,7 +172,7 @@ void json_fault_find(struct json_fault *fault, const char *text, size_t octets, 
             say(fault, "the text ends here, with a quote, bracket or brace still open");
         return;
     case json_error_end_of_input_expected:
-        say(fault, "there is something behind the end of the object");
+        say(fault, "there is something after the end of the object");
         return;
     default:
         break;

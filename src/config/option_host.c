@@ -28,7 +28,7 @@ static int refuse(enum host_port_fault fault, const char *text, const char *host
     case HOST_PORT_BAD_IPV6:
         return option_error(why, "'%.100s' is not an IPv6 address", host);
     case HOST_PORT_IPV4_WITH_ZONE:
-        return option_error(why, "'%.100s' is IPv4, which has no interface behind it", host);
+        return option_error(why, "'%.100s' is IPv4, which has no interface after it", host);
     case HOST_PORT_BAD_ZONE:
         return option_error(why, "'%.100s': what follows the %% is not the name of an interface", host);
     case HOST_PORT_NO_ZONE:

@@ -185,7 +185,7 @@ static int set_size(const struct option_row *row, struct options *options, const
         end++;
     }
     if (!end || *end != '\0')
-        return refuse_number(row, text, "not a whole number, with K, M or G behind it or without", why);
+        return refuse_number(row, text, "not a whole number, with K, M or G after it or without", why);
     if (value > row->max >> shift || value << shift < row->min)
         return refuse_number(row, text, "out of range", why);
     uint64_t *octets = option_place(row, options);

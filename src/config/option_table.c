@@ -339,7 +339,7 @@ const struct option_row *option_table_nearest(const char *name)
 
 enum { HELP_COLUMN = 34, HELP_WIDTH = 79 };
 
-/* Each word behind a blank, from the column that the line has come to. */
+/* Each word after a blank, from the column that the line has come to. */
 static void print_words(FILE *out, const char *text, int column)
 {
     while (*text != '\0') {

@@ -83,7 +83,7 @@ static bool is_later_than_all(const struct recent *recent, uint64_t stop_ns)
 static bool is_in_log(const struct recent *recent, uint64_t stop_ns, uint64_t number)
 {
     uint64_t oldest = recent->log_end <= recent->capacity ? 0 : recent->log_end - recent->capacity;
-    uint64_t low = recent->log_end, high = low; /* behind high, all are later */
+    uint64_t low = recent->log_end, high = low; /* after high, all are later */
     if (at(recent, oldest)->stop_ns > stop_ns)
         return false;
     for (uint64_t step = 1; low > oldest && at(recent, low - 1)->stop_ns >= stop_ns; step *= 2) {

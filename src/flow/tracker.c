@@ -13,7 +13,7 @@ enum {
     GONE_MEMORY_DUMPS = 16,   /* how long a connection that was closed without a DESTROY is remembered, */
     GONE_MEMORY_TIMEOUTS = 4, /* and no less than this: dumps may be hurried */
     OFFLOADED_STILL_S = 40,   /* NF_FLOW_TIMEOUT of the kernel is 30 s */
-    MISSED_MAX = 1024,        /* connections to be closed at once; the others are asked for again */
+    MISSED_MAX = 1024,        /* connections to be closed in one go; the others are asked for again */
     RECENT_MAX = 1 << 20,
     RECENT_DEFAULT = 1 << 18 /* nf_conntrack_max on most machines */
 };
@@ -351,7 +351,7 @@ static bool may_be_known(const struct tracker *tracker, const struct flow *flow)
     uint64_t start_ns = flow_has(flow, FLOW_HAS_START) ? flow->start_ns - offset_ns : WALL_CLOCK_UNKNOWN;
     uint64_t stop_ns = flow->stop_ns - offset_ns + WALL_CLOCK_TOLERANCE_NS;
     struct row_rule until_its_end = tracker->rule;
-    until_its_end.dump_ns = stop_ns; /* there was no dump behind it */
+    until_its_end.dump_ns = stop_ns; /* there was no dump after it */
     return stop_ns < tracker->rule.dump_ns + 2 * WALL_CLOCK_TOLERANCE_NS ||
            row_rule_wants(&until_its_end, flow, start_ns);
 }

@@ -69,7 +69,7 @@ static void compute(struct program *program, uint8_t code, unsigned to, int valu
     emit(program, (struct bpf_insn){.code = code | BPF_K, .dst_reg = to & 0xfU, .imm = value});
 }
 
-/* to = what stands at offset behind base; size is BPF_H or BPF_W. */
+/* to = what stands at that offset from base; size is BPF_H or BPF_W. */
 static void load(struct program *program, uint8_t size, unsigned to, unsigned base, int offset)
 {
     emit(program, (struct bpf_insn){.code = BPF_LDX | BPF_MEM | size,

@@ -216,7 +216,7 @@ static bool locate(struct layout *layout, const struct nlmsghdr *message, const 
         layout->blank.has |= known->has << (known->by_direction && is_reply ? FLOW_REPLY : FLOW_ORIGINAL);
         attribute = mnl_attr_next(attribute);
     }
-    return (const char *)attribute >= (const char *)end; /* behind it: the last one lacks its padding */
+    return (const char *)attribute >= (const char *)end; /* after it: the last one lacks its padding */
 }
 
 static bool locate_all(struct layout *layout, const struct nlmsghdr *message)
@@ -235,7 +235,7 @@ static bool locate_all(struct layout *layout, const struct nlmsghdr *message)
            layout->provided == NEEDED;
 }
 
-/* In this form the compiler compares several words at once. */
+/* In this form the compiler compares several words together. */
 static bool fits(const struct layout *layout, const struct nlmsghdr *message)
 {
     if (layout->octets != message->nlmsg_len)

@@ -29,7 +29,7 @@ enum {
     WAKE_EVERY = 256, /* notes; a worker is woken this often while a dump goes on */
     REST_PER_CPU = 4, /* hurried dumps come one after the other, but never take more than a fifth of a CPU, */
     INTERVAL_PER_CPU = 100, /* and others, as long as they may, no more than a hundredth */
-    ASKED_MAX = 1024,       /* connections whose absence is checked against the dying list at once */
+    ASKED_MAX = 1024,       /* connections whose absence is checked against the dying list in one go */
     PLACES = 4 * ASKED_MAX,
     LISTS_MIN = 2,
     LISTS_MAX = 4,
@@ -60,7 +60,7 @@ struct ct_dump {
         struct flow flow; /* not in the table; the dying list has to be seen */
         bool is_dying;
     } asked[ASKED_MAX];
-    uint16_t places[PLACES]; /* where in asked, plus 1, by the connection's hash and behind; 0 = nowhere */
+    uint16_t places[PLACES]; /* where in asked, plus 1, by the connection's hash and after; 0 = nowhere */
 };
 
 int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config)
@@ -416,7 +416,7 @@ static void *run(void *context)
     }
     if (is_stopping(dump))
         return NULL;
-    setpriority(PRIO_PROCESS, 0, niceness); /* there is no look after this one; it takes CAP_SYS_NICE */
+    setpriority(PRIO_PROCESS, 0, niceness); /* there is no look after this one; it needs CAP_SYS_NICE */
     run_last_dump(dump);
     /* Pairs with the acquire in ct_dump_is_over(). */
     atomic_store_explicit(&dump->over, true, memory_order_release);

@@ -59,7 +59,7 @@ static bool are_ends_told(void)
 static int refuse(const char *what, int error)
 {
     if (error == -EPERM)
-        log_error("cannot %s: it takes CAP_NET_ADMIN: run as root", what);
+        log_error("cannot %s: it needs CAP_NET_ADMIN: run as root", what);
     else
         log_cannot(error, "%s", what);
     return error;
@@ -74,7 +74,7 @@ static int set_rcvbuf(int fd, uint64_t octets)
     if ((uint64_t)granted < asked) {
         log_warnx(
             "the kernel granted a receive buffer of %" PRId64 " octets instead of %" PRIu64
-            "; more takes CAP_NET_ADMIN outside any container, or: sysctl -w net.core.rmem_max=%" PRIu64,
+            "; more needs CAP_NET_ADMIN outside any container, or: sysctl -w net.core.rmem_max=%" PRIu64,
             granted, asked, asked);
     }
     int charge = netlink_socket_event_charge();
@@ -107,7 +107,7 @@ static int hear(struct ct_events *events, const struct ct_events_config *config)
     if (!rx_tells_programs(events->rx) && config->filter.share.index == 0)
         log_info(
             "what a program with CAP_NET_ADMIN sends is taken for the kernel's events: telling them apart "
-            "in a BPF ring buffer takes CAP_PERFMON, and a kernel that is not locked down");
+            "in a BPF ring buffer needs CAP_PERFMON, and a kernel that is not locked down");
     error = netlink_socket_join(events->fd, NFNLGRP_CONNTRACK_DESTROY);
     if (error)
         return refuse("hear the kernel's conntrack events", error);

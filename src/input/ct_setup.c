@@ -204,7 +204,7 @@ static int refuse(int error)
     switch (error) {
     case -EPERM:
         log_error(
-            "reading connection tracking takes CAP_NET_ADMIN: run ctflow9 with sudo, or give it the "
+            "reading connection tracking needs CAP_NET_ADMIN: run ctflow9 with sudo, or give it the "
             "capability (systemd: AmbientCapabilities=CAP_NET_ADMIN; else: setcap cap_net_admin+ep FILE)");
         return error;
     case -EMFILE: /* these say nothing of the kernel's connection tracking */

@@ -112,7 +112,7 @@ int netlink_socket_event_charge(void)
 /* The value of a 32-bit attribute, as the kernel's classic BPF finds it; 0 when there is none. */
 enum { LOAD_ATTRIBUTE = 6 };
 
-/* SKF_AD_NLATTR: A = offset of the first attribute of type X at or behind offset A, 0 when there is none;
+/* SKF_AD_NLATTR: A = offset of the first attribute of type X at or after offset A, 0 when there is none;
  * that 0 serves as the value. Loads of words convert from network byte order, the order of the attributes. */
 static unsigned load_attribute(struct sock_filter *code, uint32_t type)
 {

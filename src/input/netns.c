@@ -20,7 +20,7 @@ static const char *what_to_do(int error)
     case ENOENT:
         return " (ip netns list shows the names)";
     case EPERM:
-        return " (it takes CAP_SYS_ADMIN: run as root)";
+        return " (it needs CAP_SYS_ADMIN: run as root)";
     case EINVAL:
         return " (it is not a network namespace)";
     default:

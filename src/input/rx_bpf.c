@@ -277,10 +277,10 @@ static const char *bpf_reason(int error)
         return "this kernel has no BPF, or a seccomp filter hides it";
     case -EPERM:
     case -EACCES:
-        return "it takes CAP_BPF outside any container, or a seccomp filter refuses it; before Linux 5.11 "
+        return "it needs CAP_BPF outside any container, or a seccomp filter refuses it; before Linux 5.11 "
                "also locked memory (ulimit -l, systemd's LimitMEMLOCK=)";
     case -EINVAL:
-        return "this kernel's BPF is too old, it takes Linux 5.8";
+        return "this kernel's BPF is too old, it needs Linux 5.8";
     case -EOPNOTSUPP:
         return "a big-endian program of 32 bits cannot know where a kernel of 64 bits writes";
     default:

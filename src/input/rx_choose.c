@@ -30,7 +30,7 @@ static bool is_uring_dearer(void)
     return percent > DEARER_PERCENT;
 }
 
-/* From what is not to be had to the next, saying why. */
+/* From what is not available to the next, saying why. */
 static void step_down(struct rx_choice *choice, int error)
 {
     if (choice->kind == RX_BPF) {

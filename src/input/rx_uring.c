@@ -15,7 +15,7 @@
  * When every buffer is taken the receive ends with ENOBUFS, before it touches the socket: nothing is lost,
  * and the receive begins again with the buffers of the batch that was decoded.
  *
- * IORING_SETUP_DEFER_TASKRUN takes Linux 6.1. liburing 2.3 as a shared library lacks io_uring_enable_rings()
+ * IORING_SETUP_DEFER_TASKRUN needs Linux 6.1. liburing 2.3 as a shared library lacks io_uring_enable_rings()
  * and io_uring_register_restrictions(): io_uring_register() does both.
  */
 #include <errno.h>
@@ -250,7 +250,7 @@ static int uring_receive(struct rx *rx, unsigned limit, const struct rx_message 
 }
 
 /*
- * 0 when all that rx_uring.c needs is to be had. Receiving from no socket tells: only a ring that works comes
+ * 0 when all that rx_uring.c needs is available. Receiving from no socket tells: only a ring that works comes
  * to the point of missing it.
  */
 static int uring_probe(void)
@@ -274,7 +274,7 @@ static const char *uring_reason(int error)
     case -EACCES:
         return "io_uring is switched off (sysctl kernel.io_uring_disabled) or refused by a seccomp filter";
     case -EINVAL:
-        return "this kernel's io_uring is too old, it takes Linux 6.1";
+        return "this kernel's io_uring is too old, it needs Linux 6.1";
     case -ENOMEM:
         return "the limit on memory or on locked memory is too low (ulimit -l, systemd's LimitMEMLOCK=)";
     default:

@@ -26,7 +26,7 @@ struct encoder {
     struct epoch epoch;
     unsigned count;
     unsigned open_count;         /* datagrams with records in them */
-    struct open_datagram open[]; /* count of them, and behind them their max_datagram octets each */
+    struct open_datagram open[]; /* count of them, and after them their max_datagram octets each */
 };
 
 static uint64_t to_ms(uint64_t ns)

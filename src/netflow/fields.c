@@ -44,7 +44,7 @@ static const struct field connection[] = {
     FLOW(137, mark,                     FIELD_KEY,         SHAPE_MARK,  0), /* as ipt_NETFLOW uses it */
     FLOW(234, vrf_id,                   FIELD_KEY,         SHAPE_ZONE,  0),
     FLOW(3,   flows,                    FIELD_MADE,        SHAPE_AGGREGATED, 0),
-    FLOW(152, start_ms,                 FIELD_FIRST,       SHAPE_TIMES, 0), /* behind 22 and 21: collectors let the later one win */
+    FLOW(152, start_ms,                 FIELD_FIRST,       SHAPE_TIMES, 0), /* after 22 and 21: collectors let the later one win */
     FLOW(153, end_ms,                   FIELD_LAST,        SHAPE_TIMES, 0),
     FLOW(9,   source_prefix_bits,       FIELD_MADE,        SHAPE_SOURCE_PREFIX, SHAPE_IPV6),
     FLOW(13,  destination_prefix_bits,  FIELD_MADE,        SHAPE_DESTINATION_PREFIX, SHAPE_IPV6),

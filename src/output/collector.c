@@ -43,7 +43,7 @@ struct progress {
 
 /* One datagram of the batch, for the time when it has left. */
 struct parcel {
-    uint64_t next; /* the position behind it; 0 for templates */
+    uint64_t next; /* the position after it; 0 for templates */
     uint32_t octets;
     uint32_t records;
     bool templates_done; /* the last datagram of the templates */

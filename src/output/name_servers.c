@@ -92,7 +92,7 @@ static void add(struct list *list, const struct sockaddr_storage *address)
     list->count++;
 }
 
-/* All name servers in their order, and in servers those that have an interface behind them. */
+/* All name servers in their order, and in servers those that have an interface after them. */
 static void read_file(struct name_servers *servers, struct list *list)
 {
     char line[256], host[128];

@@ -11,7 +11,7 @@
 #include "ctflow9/base/instant.h"
 #include "ctflow9/output/text.h"
 
-/* The columns in which left-aligned cells begin, and behind which right-aligned ones end. */
+/* The columns in which left-aligned cells begin, and after which right-aligned ones end. */
 enum {
     LASTED_END = 30,
     PROTOCOL = 31,

@@ -14,7 +14,7 @@
 
 /*
  * A ring of whole lines. What is held stands in [start, end), or, with end wrapped around, in [start, wrap)
- * and then [0, end): a line that does not fit behind end goes to the front, so every line is in one piece.
+ * and then [0, end): a line that does not fit after end goes to the front, so every line is in one piece.
  */
 struct stream {
     int fd;

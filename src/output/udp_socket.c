@@ -180,7 +180,7 @@ const char *udp_socket_hint(int error)
     case EPERM:
         return " (a firewall rule here drops it)";
     case ENODEV:
-        return " (the interface behind the % is not there)";
+        return " (the interface after the % is not there)";
     case EADDRNOTAVAIL:
         return " (the local address is not there, or it belongs to a VRF: see ip vrf exec)";
     case EINVAL:

@@ -32,7 +32,7 @@ struct notify {
 static const char *const state_lines[] = {
     [NOTIFY_STARTING] = "", [NOTIFY_READY] = "READY=1\n", [NOTIFY_STOPPING] = "STOPPING=1\n"};
 
-/* A path, or behind "@" an abstract name. */
+/* A path, or after "@" an abstract name. */
 static int set_manager(struct notify *notify, const char *name)
 {
     size_t octets = strlen(name);

@@ -69,7 +69,7 @@ struct exporter {
     uint32_t source_id;
     bool seen;
     uint32_t sequence;  /* the first that came; the others relative to it: */
-    int32_t begin, end; /* the lowest, and the one behind the highest */
+    int32_t begin, end; /* the lowest, and the one after the highest */
     uint64_t sequenced; /* how much came of what is between these */
     unsigned template_count;
     struct layout templates[TEMPLATES_MAX];

@@ -39,10 +39,10 @@ static void check_flow(const struct flow *flow)
 static bool same(const struct flow *a, const struct flow *b)
 {
     const size_t before = offsetof(struct flow, link_source) + sizeof(a->link_source);
-    const size_t behind = offsetof(struct flow, vlan);
+    const size_t after = offsetof(struct flow, vlan);
 
     return memcmp(a, b, before) == 0 &&
-           memcmp((const char *)a + behind, (const char *)b + behind, sizeof(*a) - behind) == 0;
+           memcmp((const char *)a + after, (const char *)b + after, sizeof(*a) - after) == 0;
 }
 
 /*

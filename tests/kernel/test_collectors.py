@@ -133,7 +133,7 @@ class Collectors(unittest.TestCase):
         with Lab() as lab:
             port = Port(lab.collector, 2057)
             exporter = Ctflow9(lab, "-c", name, "--max-rate", 20000, "--queue", 2000, "--max-delay", "0.05")
-            # The last flow comes through whatever was lost before it: no gap is behind the last datagram.
+            # The last flow comes through whatever was lost before it: no gap is after the last datagram.
             total = 0
             for count in 20000, 1:
                 lab.make_flows(count)

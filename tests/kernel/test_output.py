@@ -18,7 +18,7 @@ F_SETPIPE_SZ = 1031
 
 
 def nanoseconds(text):
-    """RFC 3339 in UTC, nine digits behind the second."""
+    """RFC 3339 in UTC, nine digits after the second."""
     second, fraction = text.removesuffix("Z").split(".")
     moment = datetime.datetime.fromisoformat(second).replace(tzinfo=datetime.timezone.utc)
     return int(moment.timestamp()) * 10**9 + int(fraction)

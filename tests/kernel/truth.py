@@ -27,8 +27,8 @@ class Flow:
     """One destroyed connection, from conntrack's XML."""
 
     def __init__(self, line):
-        # What stands behind the element tells that a program, not the kernel, removed the connection.
-        text, end, behind = line.partition("</flow>")
+        # What stands after the element tells that a program, not the kernel, removed the connection.
+        text, end, after = line.partition("</flow>")
         element = ElementTree.fromstring(text + end)
         meta = {meta.get("direction"): meta for meta in element.iter("meta")}
         self.protocol = int(meta["original"].find("layer4").get("protonum"))
@@ -37,7 +37,7 @@ class Flow:
         rest = meta["independent"]
         self.id = int(rest.findtext("id"))
         self.state = rest.findtext("state") if self.protocol == TCP else None
-        self.requested = "portid" in behind
+        self.requested = "portid" in after
         self.time_left_s = int(rest.findtext("timeout", "0"))
         self.mark = int(rest.findtext("mark", "0"))
         self.zone = int(rest.findtext("zone", "0"))

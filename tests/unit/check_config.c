@@ -156,7 +156,7 @@ static const struct {
     {"{ \"rcvbuf\": true }", 1,
      "rcvbuf: this is of the wrong type: give a whole number or a string like \"64M\", 4K to 1G octets"},
     {"{ \"rcvbuf\": \"64MB\" }", 1,
-     "rcvbuf: '64MB' is not a whole number, with K, M or G behind it or without: give 4K to 1G octets"},
+     "rcvbuf: '64MB' is not a whole number, with K, M or G after it or without: give 4K to 1G octets"},
     {"{ \"mark\": 1.5 }", 1,
      "mark: this is of the wrong type: give a whole number or a string like \"0x10/0xff\""},
     {"{ \"mark\": -1 }", 1, "mark: '-1' is not a mark: give VALUE or VALUE/MASK, each 0 to 0xffffffff"},
@@ -206,8 +206,8 @@ static const struct {
     {"{ \"print\": true\n\n", "3:1: the text ends here, with a quote, bracket or brace still open"},
     {"{ \"netns\": \"abc", "1:16: the text ends here, with a quote, bracket or brace still open"},
     {"{ \"netns\"", "1:10: the text ends here, with a quote, bracket or brace still open"},
-    {"{} x", "1:4: there is something behind the end of the object"},
-    {"{}}", "1:3: there is something behind the end of the object"},
+    {"{} x", "1:4: there is something after the end of the object"},
+    {"{}}", "1:3: there is something after the end of the object"},
     {"{ \"print\": true,\n \"print\": true }", "2:2: \"print\" is given twice"},
     {"{ \"print\": true,\n \"pri\\u006et\": true }", "2:2: \"pri\\u006et\" is given twice"},
     {"{\n\"queue\": 9223372036854775808 }", "2:10: 9223372036854775808 is too large a number"},
@@ -245,7 +245,7 @@ static const struct {
     {"\xef\xbb\xbf{}", "1:1: give an object: { \"collector\": \"192.0.2.10\" }"},
 };
 
-/* Wherever it stands: behind it nothing is where it seems to be. */
+/* Wherever it stands: after it nothing is where it seems to be. */
 static const struct {
     const char *text;
     size_t octets;
@@ -401,9 +401,9 @@ START_TEST(file_that_others_may_write)
     char said[1024] = "", wanted[1024] = "";
     ssize_t octets = read(ends[0], said, sizeof(said) - 1);
     said[octets > 0 ? octets : 0] = '\0';
-    const char *behind = strstr(writers[_i].warning, "FILE");
-    if (behind)
-        snprintf(wanted, sizeof(wanted), "ctflow9: warning: %s%s", file, behind + strlen("FILE"));
+    const char *after = strstr(writers[_i].warning, "FILE");
+    if (after)
+        snprintf(wanted, sizeof(wanted), "ctflow9: warning: %s%s", file, after + strlen("FILE"));
     ck_assert_msg(strncmp(said, wanted, strlen(wanted)) == 0 && (said[0] == '\0') == (wanted[0] == '\0'),
                   "%s", said);
 }

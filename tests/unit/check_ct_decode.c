@@ -233,7 +233,7 @@ static struct ct_decoder *new_decoder(void)
     return decoder;
 }
 
-/* Decodes a copy that ends where the message says, so that AddressSanitizer sees any octet read behind it. */
+/* Decodes a copy that ends where the message says, so that AddressSanitizer sees any octet read after it. */
 static int decode_with(struct ct_decoder *decoder, const struct nlmsghdr *message, struct flow *flow)
 {
     size_t octets = message->nlmsg_len;
@@ -540,7 +540,7 @@ START_TEST(an_attribute_is_not_shorter_than_its_header)
 }
 END_TEST
 
-/* A message cut short is whole only where a top-level attribute ends, its padding aside, behind both tuples.
+/* A message cut short is whole only where a top-level attribute ends, its padding aside, after both tuples.
  */
 START_TEST(a_message_cut_short_is_noticed)
 {

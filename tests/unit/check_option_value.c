@@ -192,7 +192,7 @@ START_TEST(sizes_have_suffixes)
     check_refused("rcvbuf", "17179869185G", "out of range");
     static const char *const texts[] = {"", "M", "64MB", "64 M", "64KK", "-1K", "1.5M", "64m", "64T"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        check_refused("rcvbuf", texts[i], "is not a whole number, with K, M or G behind it or without");
+        check_refused("rcvbuf", texts[i], "is not a whole number, with K, M or G after it or without");
 }
 END_TEST
 
@@ -417,7 +417,7 @@ START_TEST(an_ipv4_address_in_ipv6_is_ipv4)
     check_json("collector", "[\"127.0.0.1:99\"]");
     check_set("source-address", "::ffff:192.0.2.7");
     ck_assert_str_eq(options.source_address, "192.0.2.7");
-    check_refused("collector", "::ffff:192.0.2.7%eth0", "is IPv4, which has no interface behind it");
+    check_refused("collector", "::ffff:192.0.2.7%eth0", "is IPv4, which has no interface after it");
 }
 END_TEST
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Whether BPF is to be had, what its program filters, and what its ring does when it is full. The rest:
+/* Whether BPF is available, what its program filters, and what its ring does when it is full. The rest:
  * check_rx.c. */
 #include <inttypes.h>
 #include <pthread.h>

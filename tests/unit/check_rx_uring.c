@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Whether io_uring is to be had, and what receiving through it alone has to heed. The rest: check_rx.c. */
+/* Whether io_uring is available, and what receiving through it alone has to heed. The rest: check_rx.c. */
 #include "ctflow9/input/rx_choose.h"
 #include "ctflow9/input/rx_compare.h"
 #include "unit/ct_lab.h"

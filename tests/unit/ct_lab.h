@@ -89,7 +89,7 @@ static inline void lab_track(const char *rules)
 
 /*
  * count connections of one UDP datagram each, from one socket to the ports 1, 2, … of 127.1.0.0 and the
- * addresses behind it, 50,000 ports each. Nobody answers but ICMP.
+ * addresses after it, 50,000 ports each. Nobody answers but ICMP.
  */
 static inline void lab_make_flows(unsigned count)
 {
@@ -198,7 +198,7 @@ static inline unsigned lab_count_lines(const char *text)
     return lines;
 }
 
-/* Opens and closes what is to be had for it; *kind (may be NULL) is what that was. */
+/* Opens and closes what is available for it; *kind (may be NULL) is what that was. */
 static inline int lab_try_rx(enum rx_kind asked, enum rx_kind *kind)
 {
     struct rx_choice choice = {.asked = asked};

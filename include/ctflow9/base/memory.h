@@ -13,7 +13,7 @@
 /* *octets = head + count * each. Returns false when that does not fit; *octets means nothing then. Pure. */
 bool memory_octets(size_t *octets, size_t head, uint64_t count, size_t each);
 
-/* A struct of head octets with count elements behind it, all 0, for free(3); or NULL. */
+/* A struct of head octets with count elements after it, all 0, for free(3); or NULL. */
 void *memory_allocate(size_t head, uint64_t count, size_t each);
 
 enum memory_pages {

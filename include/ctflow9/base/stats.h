@@ -62,7 +62,7 @@ static inline void stats_count(_Atomic uint64_t *counter, uint64_t n)
                           memory_order_relaxed);
 }
 
-/* The name of the counter with that number, in the order of its members; NULL behind the last. */
+/* The name of the counter with that number, in the order of its members; NULL after the last. */
 const char *stats_name(size_t number);
 const char *stats_collector_name(size_t number);
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /*
- * The zone behind a link-local address (RFC 4007, 11), fe80::1%eth0 or fe80::1%4, as a scope id: the number
+ * The zone after a link-local address (RFC 4007, 11), fe80::1%eth0 or fe80::1%4, as a scope id: the number
  * of the interface of that name, or of that number. 0 when there is no such interface now; both may come, go
  * and change.
  */

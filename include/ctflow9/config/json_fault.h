@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 /* Why jansson refused a text, in our words and with our position: jansson's are for programmers, and it
- * stands behind the token at fault. Lines and columns count from 1, columns in characters. Pure. */
+ * stands after the token at fault. Lines and columns count from 1, columns in characters. Pure. */
 enum { JSON_FAULT_MAX = 256 };
 struct json_fault {
     unsigned line, column;

@@ -14,7 +14,7 @@ extern const struct option_type option_auto;
 /* uint32_t, milliseconds: seconds with up to three decimals. */
 extern const struct option_type option_seconds;
 
-/* uint64_t, octets; with K, M or G behind it 1024 times as many, and so on. */
+/* uint64_t, octets; with K, M or G after it 1024 times as many, and so on. */
 extern const struct option_type option_size;
 
 /* struct netlink_mark: VALUE or VALUE/MASK, decimal or 0x and hexadecimal digits. */

@@ -18,7 +18,7 @@
 /* Index into every array of two below; the values of ctnetlink's IP_CT_DIR_ORIGINAL and IP_CT_DIR_REPLY. */
 enum flow_direction { FLOW_ORIGINAL = 0, FLOW_REPLY = 1 };
 
-/* An address in network byte order. An IPv4 address fills v4, the octets behind it are 0. */
+/* An address in network byte order. An IPv4 address fills v4, the octets after it are 0. */
 union flow_address {
     be32 v4;
     uint8_t v6[16];

@@ -51,7 +51,7 @@ struct tracker;
 struct tracker_config {
     uint32_t capacity;          /* connections in the table, at least 1; */
     uint32_t reserve;           /* as many more for those that have to have a place */
-    uint32_t repeats_max;       /* DESTROYs that may come again at once; 0 = not known */
+    uint32_t repeats_max;       /* DESTROYs that may come again; 0 = not known */
     uint64_t active_timeout_ns; /* 0 = connections are reported at their end only; there are no dumps */
     uint64_t began_ns;          /* boot time; when ctflow9 began to listen */
     bool adopt_full;

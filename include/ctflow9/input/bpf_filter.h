@@ -25,7 +25,7 @@ int bpf_filter_create_ring(uint32_t octets);
  * Who sent a message stands in the kernel's own notes on it, not in the message, and not in what a filter is
  * given of it: the source's port id, 0 for the kernel, which recvmsg(2) tells of what it takes from the
  * queue. This finds out where in its struct sk_buff the kernel keeps it, by a message from one socket of ours
- * to another. Takes CAP_PERFMON beside CAP_BPF, because it reads the kernel's memory, and CAP_NET_ADMIN.
+ * to another. Needs CAP_PERFMON beside CAP_BPF, because it reads the kernel's memory, and CAP_NET_ADMIN.
  * *source: the octets from the beginning, or BPF_FILTER_NO_SOURCE, where it is not found, not permitted, or
  * this kernel has no such helper. 0 or -errno.
  */
@@ -35,7 +35,7 @@ int bpf_filter_find_source(int *source);
 /*
  * Attaches such a filter to a netlink socket, in the place of any other. What netlink_socket_filter() would
  * hold back is held back. source is what bpf_filter_find_source() found; with BPF_FILTER_NO_SOURCE nobody is
- * asked, and what programs sent comes into the ring. Takes CAP_BPF, and CAP_PERFMON for a source. 0 or
+ * asked, and what programs sent comes into the ring. Needs CAP_BPF, and CAP_PERFMON for a source. 0 or
  * -errno.
  */
 int bpf_filter_attach(int socket_fd, int ring_fd, const struct netlink_filter *filter, int source);

@@ -26,7 +26,7 @@ enum { CT_DUMP_WORKERS_MAX = 64 };
 struct ct_dump_config {
     uint64_t interval_min_ns;   /* from the beginning of one dump to that of the next, */
     uint64_t interval_max_ns;   /* and at most, where it would take more than a hundredth of a core */
-    uint64_t active_timeout_ns; /* what is due half an interval before or behind it is handed on */
+    uint64_t active_timeout_ns; /* what is due half an interval before or after it is handed on */
     uint64_t began_ns;          /* boot time; when ctflow9 began to listen */
     struct netlink_mark mark;
     struct stats *stats; /* the dump's thread counts its looks in it; outlives the dump */

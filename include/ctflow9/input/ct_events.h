@@ -25,7 +25,7 @@ struct ct_events_config {
     struct netlink_filter filter;
     uint32_t table_limit; /* instead of nf_conntrack_max for the guard; 0 = what the kernel says. For tests */
     struct stats *stats;  /* outlives the events, as does */
-    struct wall_clock *clock; /* the thread's; watched behind each reading, before its events are handed on */
+    struct wall_clock *clock; /* the thread's; watched after each reading, before its events are handed on */
 };
 
 /*

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 
 /*
- * What the kernel must have switched on, looked at once at start, in the thread's present network namespace.
- * Everything that is not as it should be gives one line: what it means and what to type.
+ * What the kernel must have switched on, looked at a single time, at the start, in the thread's present
+ * network namespace. Everything that is not as it should be gives one line: what it means and what to type.
  */
 
 /*

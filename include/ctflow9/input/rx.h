@@ -18,7 +18,7 @@
 struct rx;
 
 enum {
-    RX_BATCH = 128,          /* messages taken at once, at most */
+    RX_BATCH = 128,          /* messages taken by one call, at most */
     RX_MESSAGE_OCTETS = 2048 /* a buffer; conntrack events have 220-260 octets, 700 with every attribute */
 };
 
@@ -36,12 +36,12 @@ void rx_close(struct rx *rx); /* NULL is fine */
 
 /*
  * Takes what waits, at most limit messages (not 0) and at most RX_BATCH; never blocks. Returns how many, or
- * -errno. Fewer than were to be had: nothing else is there, unless rx_is_pending(). Messages come in their
+ * -errno. Fewer than were asked for: nothing else is there, unless rx_is_pending(). Messages come in their
  * order, except that with RX_BPF those that found no room in the ring may come later.
  */
 int rx_receive(struct rx *rx, unsigned limit, const struct rx_message **messages);
 
-/* The last rx_receive() stopped in front of a message that the kernel was still writing: more waits behind.
+/* The last rx_receive() stopped in front of a message that the kernel was still writing: more comes after it.
  */
 bool rx_is_pending(const struct rx *rx);
 
@@ -59,7 +59,7 @@ void rx_wants(const struct rx *rx, struct poll_set *set);
 /* A way to receive. Each function does what is said of its namesake; filter may be NULL:
  * everything that the socket's own filter lets pass. */
 struct rx_backend {
-    /* 0 when what it takes is to be had, or -errno; NULL = opening tells. */
+    /* 0 when what it takes is available, or -errno; NULL = opening tells. */
     int (*probe)(void);
     /* Why it could not be opened, for people. */
     const char *(*reason)(int error);

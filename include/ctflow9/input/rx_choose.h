@@ -3,7 +3,7 @@
 
 #include "ctflow9/input/rx.h"
 
-/* Which way to receive: what is asked for, what is to be had, and what costs least. */
+/* Which way to receive: what is asked for, what is available, and what costs least. */
 
 /*
  * kind: RX_AUTO is recvmmsg here. fd stays the caller's, is in no group yet, has its receive buffer, and
@@ -21,9 +21,9 @@ struct rx_choice {
 };
 
 /*
- * Opens what is to be had. RX_AUTO is RX_BPF; if that cannot be opened RX_URING, unless it takes over 5 %
+ * Opens what is available. RX_AUTO is RX_BPF; if that cannot be opened RX_URING, unless it takes over 5 %
  * more CPU time than recvmmsg on this machine; if not that either, RX_RECVMMSG. One line for each that is not
- * to be had says why; later workers do not try it again, and earlier ones keep what they have. What was asked
- * for by name is refused when it is not to be had. 0, or -errno with the reason logged.
+ * available says why; later workers do not try it again, and earlier ones keep what they have. What was asked
+ * for by name is refused when it is not available. 0, or -errno with the reason logged.
  */
 int rx_open_choice(struct rx **rx, int fd, struct rx_choice *choice, const struct netlink_filter *filter);

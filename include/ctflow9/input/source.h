@@ -25,7 +25,7 @@
 /* What a source gets of each worker. */
 struct source_worker {
     struct flow_outlet outlet;
-    struct wall_clock *clock; /* watched by the source behind each reading, before it hands flows on */
+    struct wall_clock *clock; /* watched by the source after each reading, before it hands flows on */
     struct stats *stats;
     int wake_fd; /* wake.h: any thread of the source's may end the worker's present wait */
 };

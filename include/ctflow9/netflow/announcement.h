@@ -42,7 +42,7 @@ void announcement_begin(struct announcement *announcement, uint32_t source_id, u
 void announcement_add(struct announcement *announcement, const struct template *layout);
 
 /*
- * An options template, and all rows behind it, several to a FlowSet. Those that do not fit go on in the next
+ * An options template, and all rows after it, several to a FlowSet. Those that do not fit go on in the next
  * datagram, which has the template as well: no row depends on another datagram. A table that nobody provides
  * is left out; one without rows is its template alone.
  */

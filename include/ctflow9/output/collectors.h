@@ -60,7 +60,7 @@ int collectors_open(struct collectors **collectors, const struct collectors_conf
                     struct instant now);
 void collectors_close(struct collectors *collectors); /* NULL is fine; what still waits is thrown away */
 
-/* A packet_sink; context is the struct collectors. Puts one datagram behind the others; sends nothing yet. */
+/* A packet_sink; context is the struct collectors. Puts one datagram after the others; sends nothing yet. */
 void collectors_queue(void *collectors, const uint8_t *datagram, size_t octets, unsigned records);
 
 /*

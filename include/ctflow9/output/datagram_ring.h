@@ -7,13 +7,13 @@
 
 /*
  * A bounded ring of datagrams with any number of readers, each of which keeps a position of its own: a number
- * that only grows. The writer asks for room behind the reader that is furthest back. All memory is taken when
+ * that only grows. The writer asks for room after the reader that is furthest back. All memory is taken when
  * the ring is opened, and touched only as far as readers fall behind. One thread owns it.
  */
 struct datagram_ring;
 
 struct datagram {
-    uint64_t next;           /* the position behind it */
+    uint64_t next;           /* the position after it */
     uint64_t records_before; /* data records ever put before it */
     uint32_t octets;
     uint32_t records; /* data records in it */
@@ -28,10 +28,10 @@ void datagram_ring_close(struct datagram_ring *ring); /* NULL is fine */
 /* One more datagram fits while everything from oldest on is kept. */
 bool datagram_ring_has_room(const struct datagram_ring *ring, uint64_t oldest);
 
-/* Copies a datagram behind the others; there must be room. */
+/* Copies a datagram after the others; there must be room. */
 void datagram_ring_put(struct datagram_ring *ring, const uint8_t *data, size_t octets, unsigned records);
 
-/* The position behind the newest datagram: where a new reader starts, and where one has read everything. */
+/* The position after the newest datagram: where a new reader starts, and where one has read everything. */
 uint64_t datagram_ring_end(const struct datagram_ring *ring);
 
 /* The datagram at a position before the end. Valid as long as the position is kept. */

@@ -20,5 +20,5 @@ enum { JSON_LINE_MAX = 2048 };
  */
 size_t json_flow(char *line, const struct flow *flow);
 
-/* The key with that number, in the order of the line; NULL behind the last. */
+/* The key with that number, in the order of the line; NULL after the last. */
 const char *json_key(size_t number);

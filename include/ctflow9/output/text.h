@@ -9,7 +9,7 @@
 
 /*
  * The words that the lines on standard output are made of. Like stpcpy(3), each writer puts its text at `at`,
- * where the caller has room for it, and returns the place behind it; none terminates it. Pure.
+ * where the caller has room for it, and returns the place after it; none terminates it. Pure.
  */
 
 /* Decimal, at most 20 octets. */

@@ -38,7 +38,8 @@ bool udp_socket_may_be_icmp(int error);
 /* Takes the ICMP errors that came back, 1,024 at most. Returns how many; *error is the last one's errno. */
 unsigned udp_socket_take_errors(int fd, int *error);
 
-/* For people: what may be behind a failure of udp_socket_open() or of a send, to follow errno's text; or "".
+/* For people: what may be the cause of a failure of udp_socket_open() or of a send, to follow errno's text;
+ * or "".
  */
 const char *udp_socket_hint(int error);
 /* And what an ICMP error tells; strerror()'s text where that says it. */

@@ -55,7 +55,7 @@ struct workers {
     struct troubles troubles;   /* the first worker's */
     _Atomic int error;          /* the exporter has nobody left to export to */
     _Atomic bool totals_wanted; /* by SIGUSR1 */
-    _Atomic bool awaiting; /* events that did not fit: what makes room at once gets more of them at once */
+    _Atomic bool awaiting; /* events that did not fit: who makes room at once gets more of them at once */
     _Atomic bool stopping;
     unsigned count;
     struct worker worker[];
