@@ -160,8 +160,9 @@ static void compare_numbers(const struct comparison *comparison)
         {"ICMP type", ATTR_ICMP_TYPE, 1, original->icmp_type, 0},
         {"ICMP code", ATTR_ICMP_CODE, 1, original->icmp_code, 0},
         {"zone", ATTR_ZONE, 2, flow_zone_of_both(flow), 0},
-        {"original zone", ATTR_ORIG_ZONE, 2, flow_zone_of(flow, FLOW_ORIGINAL), 0},
-        {"reply zone", ATTR_REPL_ZONE, 2, flow_zone_of(flow, FLOW_REPLY), 0},
+        {"original zone", ATTR_ORIG_ZONE, 2, flow_zone_of(flow, FLOW_ORIGINAL),
+         FLOW_ZONE_OF_ONE << FLOW_ORIGINAL},
+        {"reply zone", ATTR_REPL_ZONE, 2, flow_zone_of(flow, FLOW_REPLY), FLOW_ZONE_OF_ONE << FLOW_REPLY},
         {"original packets", ATTR_ORIG_COUNTER_PACKETS, 8, flow->packets[FLOW_ORIGINAL], FLOW_HAS_COUNTERS},
         {"reply packets", ATTR_REPL_COUNTER_PACKETS, 8, flow->packets[FLOW_REPLY], FLOW_HAS_COUNTERS},
         {"original octets", ATTR_ORIG_COUNTER_BYTES, 8, flow->octets[FLOW_ORIGINAL], FLOW_HAS_COUNTERS},
@@ -485,16 +486,15 @@ static void compare_kernel(struct oracle *oracle, const char *script)
 static void set_random_numbers(struct oracle *oracle, struct nf_conntrack *ct)
 {
     static const enum nf_conntrack_attr of_32_bits[] = {ATTR_STATUS, ATTR_TIMEOUT, ATTR_MARK, ATTR_SECMARK},
-                                        of_16_bits[] = {ATTR_ZONE, ATTR_ORIG_ZONE, ATTR_REPL_ZONE},
+                                        zones[] = {ATTR_ZONE, ATTR_ORIG_ZONE, ATTR_REPL_ZONE},
                                         of_8_bits[] = {ATTR_TCP_STATE, ATTR_SCTP_STATE, ATTR_DCCP_STATE,
                                                        ATTR_TCP_WSCALE_ORIG};
 
     for (size_t i = 0; i < sizeof(of_32_bits) / sizeof(of_32_bits[0]); i++)
         if (chance(oracle))
             nfct_set_attr_u32(ct, of_32_bits[i], (uint32_t)random_number(oracle));
-    for (size_t i = 0; i < sizeof(of_16_bits) / sizeof(of_16_bits[0]); i++)
-        if (chance(oracle))
-            nfct_set_attr_u16(ct, of_16_bits[i], (uint16_t)random_number(oracle));
+    if (chance(oracle)) /* the kernel has one zone for a connection, of one direction or of both */
+        nfct_set_attr_u16(ct, zones[random_number(oracle) % 3], (uint16_t)random_number(oracle));
     for (size_t i = 0; i < sizeof(of_8_bits) / sizeof(of_8_bits[0]); i++)
         if (chance(oracle))
             nfct_set_attr_u8(ct, of_8_bits[i], (uint8_t)random_number(oracle));
