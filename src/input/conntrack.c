@@ -171,9 +171,11 @@ static int conntrack_open(struct source **source, const void *config, const stru
                           unsigned workers)
 {
     struct conntrack *opened = take_memory(config, worker, workers);
-    int error = opened ? ct_setup_check(opened->config.set_sysctls) : -ENOMEM;
-    if (!opened)
-        return error;
+    if (!opened) {
+        log_error("no memory for reading connection tracking");
+        return -ENOMEM;
+    }
+    int error = ct_setup_check(opened->config.set_sysctls);
     uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME);
     uint32_t table_limit = ask_table_limit();
     for (unsigned i = 0; i < workers && !error; i++)
