@@ -135,7 +135,8 @@ START_TEST(hears_of_connections_that_expire)
     }
     expect_once_each(10);
     ck_assert(!flow_has(&seen.last, FLOW_REQUESTED));
-    ck_assert_int_eq(seen.last.end_reason, FLOW_END_IDLE_TIMEOUT);
+    /* Before 5.12 the event does not tell how much of its time was left. */
+    ck_assert_int_eq(seen.last.end_reason, lab_has_linux(5, 12) ? FLOW_END_IDLE_TIMEOUT : FLOW_END_UNKNOWN);
     ck_assert_uint_ge(seen.last.stop_ns - seen.last.start_ns, NS_PER_S - 20 * NS_PER_MS);
     close(fd);
     ct_events_close(events);

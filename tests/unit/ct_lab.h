@@ -27,6 +27,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "ctflow9/input/netlink_socket.h"
@@ -229,14 +230,30 @@ static inline bool lab_forces_rcvbuf(void)
     return forces;
 }
 
+/* Whether the kernel is at least of this version. */
+static inline bool lab_has_linux(unsigned major, unsigned minor)
+{
+    struct utsname name;
+    unsigned has_major, has_minor;
+    if (uname(&name) != 0 || sscanf(name.release, "%u.%u", &has_major, &has_minor) != 2)
+        abort();
+    return has_major > major || (has_major == major && has_minor >= minor);
+}
+
 /* Whether receiving through io_uring can be tested; says so when this machine does not have it. */
 static inline bool lab_has_uring(void)
 {
     struct io_uring_params parameters = {0};
-    int fd = CTFLOW9_URING ? (int)syscall(SYS_io_uring_setup, 1, &parameters) : -1;
+    if (!CTFLOW9_URING)
+        return false;
+    if (!lab_has_linux(6, 1)) {
+        fprintf(stderr, "not tested, io_uring: it takes Linux 6.1\n");
+        return false;
+    }
+    int fd = (int)syscall(SYS_io_uring_setup, 1, &parameters);
     if (fd >= 0)
         close(fd);
-    else if (CTFLOW9_URING)
+    else
         perror("not tested, io_uring");
     return fd >= 0;
 }
