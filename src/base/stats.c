@@ -39,6 +39,10 @@ static const struct counter counters[] = {
     {COUNTER(aggregates_early)},
     {COUNTER(lines)},
     {COUNTER(lines_lost)},
+    {COUNTER(readers)},
+    {COUNTER(readers_refused)},
+    {COUNTER(reader_lines)},
+    {COUNTER(reader_lines_lost)},
 };
 #undef COUNTER
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ctflow9/base/local_socket.h"
 #include "ctflow9/config/option_host.h"
 #include "ctflow9/config/option_list.h"
 #include "ctflow9/config/option_number.h"
@@ -35,13 +36,20 @@ const struct option_row option_table[] = {
      .letter = 'p',
      .type = &option_flag,
      .offset = MEMBER(print),
-     .help = "print a line for every flow; without any collector this is what is done anyway"},
+     .help = "print a line for every flow; without another output this is what is done anyway"},
     {.group = output,
      .name = "json",
      .letter = 'j',
      .type = &option_flag,
      .offset = MEMBER(json),
      .help = "print a JSON object for every flow instead, each on one line"},
+    {.group = output,
+     .name = "json-socket",
+     .type = &option_text,
+     .offset = MEMBER(json_socket),
+     .max = LOCAL_SOCKET_PATH_MAX,
+     .argument = "PATH",
+     .help = "write the same to whoever connects to a Unix stream socket of this name"},
 
     {.group = netflow,
      .name = "source-id",

@@ -23,22 +23,23 @@ void configs_of_reading(struct reading_config *config, const struct options *opt
 
 void configs_of_export(struct exporter_config *config, const struct options *options)
 {
-    *config = (struct exporter_config){.collectors = options->collectors,
-                                       .collector_count = options->collector_count,
-                                       .each = {.max_rate = options->max_rate,
-                                                .queue = options->queue,
-                                                .template_refresh_s = options->template_refresh_s,
-                                                .template_datagrams = options->template_datagrams},
-                                       .source_id = options->source_id,
-                                       .max_datagram = options->max_datagram,
-                                       .max_delay_ns = options->max_delay_ms * NS_PER_MS,
-                                       .fields = options->fields,
-                                       .aggregate = options->aggregate,
-                                       .aggregate_interval_s = options->aggregate_interval_s,
-                                       .aggregate_capacity = options->table_size != 0 ? options->table_size
-                                                                                      : TABLE_SIZE_DEFAULT,
-                                       .active_timeout_s = options->active_timeout_s,
-                                       .print = options->print,
-                                       .json = options->json};
+    *config = (struct exporter_config){
+        .collectors = options->collectors,
+        .collector_count = options->collector_count,
+        .each = {.max_rate = options->max_rate,
+                 .queue = options->queue,
+                 .template_refresh_s = options->template_refresh_s,
+                 .template_datagrams = options->template_datagrams},
+        .source_id = options->source_id,
+        .max_datagram = options->max_datagram,
+        .max_delay_ns = options->max_delay_ms * NS_PER_MS,
+        .fields = options->fields,
+        .aggregate = options->aggregate,
+        .aggregate_interval_s = options->aggregate_interval_s,
+        .aggregate_capacity = options->table_size != 0 ? options->table_size : TABLE_SIZE_DEFAULT,
+        .active_timeout_s = options->active_timeout_s,
+        .print = options->print,
+        .json = options->json,
+        .json_socket = options->json_socket[0] != '\0' ? options->json_socket : NULL};
     snprintf(config->each.source_address, sizeof(config->each.source_address), "%s", options->source_address);
 }

@@ -11,6 +11,7 @@
 #include "ctflow9/base/log.h"
 #include "ctflow9/netflow/packet.h"
 #include "ctflow9/output/collectors.h"
+#include "ctflow9/output/json_socket.h"
 #include "ctflow9/output/lines.h"
 
 #define FINISH_PATIENCE_NS (2 * NS_PER_S)
@@ -19,9 +20,10 @@ struct exporter {
     struct stats *stats;
     struct packet *packet; /* NULL without collectors, as collectors */
     struct collectors *collectors;
-    struct lines *lines; /* NULL when nothing is to be printed */
-    bool lines_gone;     /* nobody takes them any more, which was told */
-    size_t sealed;       /* datagrams since collectors_run() */
+    struct lines *lines;             /* NULL when nothing is to be printed */
+    bool lines_gone;                 /* nobody takes them any more, which was told */
+    struct json_socket *json_socket; /* NULL when there is to be none */
+    size_t sealed;                   /* datagrams since collectors_run() */
     struct instant now;
 };
 
@@ -70,6 +72,12 @@ static int open_netflow(struct exporter *exporter, const struct exporter_config 
     return open_collectors(exporter, config);
 }
 
+/* There are other outputs than lines. */
+static bool has_others(const struct exporter *exporter)
+{
+    return exporter->collectors || exporter->json_socket;
+}
+
 int exporter_open(struct exporter **exporter, const struct exporter_config *config, struct stats *stats,
                   struct instant now)
 {
@@ -82,7 +90,9 @@ int exporter_open(struct exporter **exporter, const struct exporter_config *conf
     int error = 0;
     if (config->collector_count > 0)
         error = open_netflow(opened, config);
-    if (!error && (config->print || config->json || config->collector_count == 0))
+    if (!error && config->json_socket)
+        error = json_socket_open(&opened->json_socket, config->json_socket, stats);
+    if (!error && (config->print || config->json || !has_others(opened)))
         error = lines_open(
             &opened->lines,
             &(struct lines_config){.fd = STDOUT_FILENO, .json = config->json, .stats = opened->stats});
@@ -99,6 +109,7 @@ void exporter_close(struct exporter *exporter)
     if (!exporter)
         return;
     lines_close(exporter->lines);
+    json_socket_close(exporter->json_socket);
     collectors_close(exporter->collectors);
     packet_close(exporter->packet);
     free(exporter);
@@ -121,16 +132,18 @@ void exporter_add(void *context, const struct flow *flow)
         packet_add(exporter->packet, flow);
     if (exporter->lines)
         lines_add(exporter->lines, flow);
+    if (exporter->json_socket)
+        json_socket_add(exporter->json_socket, flow);
 }
 
-/* Collectors go on being sent to without lines; without collectors there is nobody left. */
+/* The others go on without lines; without others there is nobody left. */
 static void tell_lines_gone(const struct exporter *exporter, int error)
 {
     const char *why = error == -EPIPE ? "its reader is gone" : strerror(-error);
-    if (exporter->collectors)
+    if (has_others(exporter))
         log_warnx("standard output takes no more lines (%s), going on without", why);
     else
-        log_error("standard output takes no more lines (%s), and there is no collector: ending", why);
+        log_error("standard output takes no more lines (%s), and there is no other output: ending", why);
 }
 
 static int run_lines(struct exporter *exporter, uint64_t now_ns)
@@ -139,7 +152,7 @@ static int run_lines(struct exporter *exporter, uint64_t now_ns)
     if (error && !exporter->lines_gone)
         tell_lines_gone(exporter, error);
     exporter->lines_gone = error != 0;
-    return error && !exporter->collectors ? -EPIPE : 0;
+    return error && !has_others(exporter) ? -EPIPE : 0;
 }
 
 int exporter_run(struct exporter *exporter, struct instant now)
@@ -149,6 +162,8 @@ int exporter_run(struct exporter *exporter, struct instant now)
         exporter->sealed = 0;
         collectors_run(exporter->collectors, now);
     }
+    if (exporter->json_socket)
+        json_socket_run(exporter->json_socket, now.monotonic_ns);
     return exporter->lines ? run_lines(exporter, now.monotonic_ns) : 0;
 }
 
@@ -160,12 +175,15 @@ void exporter_wants(const struct exporter *exporter, struct poll_set *set)
     }
     if (exporter->lines)
         lines_wants(exporter->lines, set);
+    if (exporter->json_socket)
+        json_socket_wants(exporter->json_socket, set);
 }
 
 static bool has_pending(const struct exporter *exporter)
 {
     return (exporter->collectors && collectors_pending(exporter->collectors)) ||
-           (exporter->lines && lines_are_held(exporter->lines));
+           (exporter->lines && lines_are_held(exporter->lines)) ||
+           (exporter->json_socket && json_socket_is_behind(exporter->json_socket));
 }
 
 void exporter_finish(struct exporter *exporter)
@@ -186,6 +204,8 @@ void exporter_finish(struct exporter *exporter)
         collectors_abandon(exporter->collectors);
     if (exporter->lines)
         lines_abandon(exporter->lines);
+    if (exporter->json_socket)
+        json_socket_abandon(exporter->json_socket);
 }
 
 uint64_t exporter_records_dropped(const struct exporter *exporter)

@@ -135,7 +135,7 @@ class Output(unittest.TestCase):
         """It has ended by itself, with one line that says why."""
         self.assertEqual(exporter.wait(), 1)
         self.assertEqual(re.findall(r"error: (.*)\n", exporter.log()),
-                         [f"standard output takes no more lines ({why}), and there is no collector: ending"])
+                         [f"standard output takes no more lines ({why}), and there is no other output: ending"])
 
     def test_reader_leaves(self):
         """Without collectors there is nobody left to tell, and it ends; with one it goes on."""

@@ -47,15 +47,17 @@ START_TEST(what_is_exported_is_what_was_asked_for)
     ck_assert_uint_eq(config.aggregate.keys, AGGREGATE_KEY_DPORT | AGGREGATE_KEY_PROTO);
     ck_assert_uint_eq(config.aggregate_interval_s, 80);
     ck_assert_uint_eq(config.aggregate_capacity, 9000);
-    ck_assert(!config.print && !config.json);
+    ck_assert(!config.print && !config.json && !config.json_socket);
     ck_assert_str_eq(config.each.source_address, "");
 
-    PARSE("-c", "192.0.2.1:2055", "--source-address", "192.0.2.9", "--active-timeout", "30", "--json");
+    PARSE("-c", "192.0.2.1:2055", "--source-address", "192.0.2.9", "--active-timeout", "30", "--json",
+          "--json-socket", "/run/flows");
     configs_of_export(&config, &options);
     ck_assert_str_eq(config.each.source_address, "192.0.2.9");
     ck_assert_uint_eq(config.active_timeout_s, 30);
     ck_assert_uint_eq(config.aggregate_capacity, TABLE_SIZE_DEFAULT);
     ck_assert(!config.print && config.json);
+    ck_assert_str_eq(config.json_socket, "/run/flows");
 
     PARSE("--print");
     configs_of_export(&config, &options);

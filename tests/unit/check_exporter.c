@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "collectors_rig.h"
@@ -250,7 +251,7 @@ START_TEST(without_a_reader_and_a_collector_nobody_is_left)
     add(1);
     for (unsigned i = 0; i < 3; i++)
         ck_assert_int_eq(run_after(NS_PER_S), -EPIPE);
-    ck_assert_uint_eq(times_logged("its reader is gone), and there is no collector: ending"), 1);
+    ck_assert_uint_eq(times_logged("its reader is gone), and there is no other output: ending"), 1);
     ck_assert_uint_eq(stats.lines_lost, 1);
 }
 END_TEST
@@ -269,6 +270,54 @@ START_TEST(collectors_are_sent_to_without_a_reader)
     }
     ck_assert_uint_eq(times_logged("its reader is gone), going on without"), 1);
     ck_assert_uint_eq(stats.lines_lost, 3);
+}
+END_TEST
+
+static int connect_reader(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, path);
+    int reader = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(connect(reader, (struct sockaddr *)&address, sizeof(address)), 0);
+    return reader;
+}
+
+/* A socket is an output like others: alone nothing is printed, and it goes on without standard output. */
+START_TEST(readers_of_the_socket_are_written_to)
+{
+    char path[] = "/tmp/check_exporter.XXXXXX", text[4096] = "";
+    ck_assert_ptr_nonnull(mkdtemp(path));
+    ck_assert_int_eq(rmdir(path), 0);
+    config.json_socket = path;
+    config.print = _i == 1;
+    open_exporter();
+    int reader = connect_reader(path);
+    struct poll_set set;
+    poll_set_clear(&set);
+    exporter_wants(exporter, &set);
+    ck_assert_int_eq(poll(set.fds, set.count, 0), 1);
+    ck_assert_int_eq(run_after(0), 0);
+    close(output_fd);
+    add(2);
+    ck_assert_int_eq(run_after(0), 0);
+    ck_assert_int_gt(read(reader, text, sizeof(text) - 1), 0);
+    ck_assert_int_eq(text[0], '{');
+    ck_assert_str_eq(strchr(text, '\n') + strlen(strchr(text, '\n')) - 2, "}\n");
+    ck_assert_uint_eq(stats.reader_lines, 2);
+    ck_assert_uint_eq(stats.lines_lost, _i == 1 ? 2 : 0);
+    add(1000);
+    exporter_finish(exporter); /* which waits for the reader */
+    ck_assert_uint_gt(stats.reader_lines_lost, 0);
+    ck_assert_uint_eq(stats.reader_lines + stats.reader_lines_lost, 1002);
+    close(reader);
+}
+END_TEST
+
+START_TEST(a_socket_that_cannot_be_is_told)
+{
+    config.json_socket = "/dev/null";
+    ck_assert_int_eq(try_open(), -ENOTSOCK);
+    rig_expect_log(log_fd, "/dev/null is there already and is no socket");
 }
 END_TEST
 
@@ -392,6 +441,8 @@ int main(void)
     tcase_add_test(tests, flows_are_merged_when_asked);
     tcase_add_test(tests, without_a_reader_and_a_collector_nobody_is_left);
     tcase_add_test(tests, collectors_are_sent_to_without_a_reader);
+    tcase_add_loop_test(tests, readers_of_the_socket_are_written_to, 0, 2);
+    tcase_add_test(tests, a_socket_that_cannot_be_is_told);
     tcase_add_test(tests, the_end_sends_all_that_is_held);
     tcase_add_test(tests, the_end_waits_two_seconds_at_most);
     tcase_add_test(tests, each_collector_has_its_totals);

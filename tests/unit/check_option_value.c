@@ -481,6 +481,11 @@ START_TEST(texts)
     check_refused("netns", "", "give 1 to 255 printable ASCII characters");
     check_refused("netns", "a\nb", "printable ASCII");
     check_refused("netns", "\xff", "printable ASCII");
+    memset(text, 'n', 108);
+    text[108] = '\0';
+    check_refused("json-socket", text, "give 1 to 107 printable ASCII characters");
+    check_set("json-socket", text + 1);
+    ck_assert_str_eq(options.json_socket, text + 1);
 }
 END_TEST
 

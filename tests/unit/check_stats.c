@@ -55,6 +55,10 @@ START_TEST(every_counter_under_its_name)
                                 .aggregates_early = 16,
                                 .lines = 17,
                                 .lines_lost = 18,
+                                .readers = 26,
+                                .readers_refused = 27,
+                                .reader_lines = 28,
+                                .reader_lines_lost = 29,
                                 .left_behind = 23};
     stats_log(&stats);
     ck_assert_str_eq(
@@ -64,7 +68,8 @@ START_TEST(every_counter_under_its_name)
         "guard_releases 7, repeated 8, adopted 9, table_full 10, looks 24, looks_cpu_us 25, gone 11, empty "
         "19, counters_reset 20, "
         "uncounted 21, flows 12, "
-        "flows_no_counters 13, records 14, datagrams 15, aggregates_early 16, lines 17, lines_lost 18\n");
+        "flows_no_counters 13, records 14, datagrams 15, aggregates_early 16, lines 17, lines_lost 18, "
+        "readers 26, readers_refused 27, reader_lines 28, reader_lines_lost 29\n");
 }
 END_TEST
 
@@ -108,7 +113,7 @@ START_TEST(the_largest_numbers_fit)
     memset(&stats, 0xff, sizeof(stats));
     memset(&collector, 0xff, sizeof(collector));
     stats_log(&stats);
-    ck_assert_ptr_nonnull(strstr(written(), "lines_lost 18446744073709551615\n"));
+    ck_assert_ptr_nonnull(strstr(written(), "reader_lines_lost 18446744073709551615\n"));
     memset(name, 'n', sizeof(name));
     name[255] = '\0';
     stats_log_collector(name, &collector);

@@ -13,7 +13,7 @@
  * its place says how many were. A line longer than LOG_LINE_MAX is cut. errno stays as it was. Safe from
  * every thread once log_init() has returned.
  */
-enum { LOG_LINE_MAX = 1024 };
+enum { LOG_LINE_MAX = 2048 };
 
 void log_init(bool verbose);
 

@@ -40,6 +40,10 @@ struct stats {
     _Atomic uint64_t aggregates_early;  /* aggregates that left early: the table was full */
     _Atomic uint64_t lines;             /* lines written to standard output */
     _Atomic uint64_t lines_lost;        /* lines that standard output did not take in time */
+    _Atomic uint64_t readers;           /* that came to the JSON socket */
+    _Atomic uint64_t readers_refused;   /* that it had no room for */
+    _Atomic uint64_t reader_lines;      /* lines written to them, to all together */
+    _Atomic uint64_t reader_lines_lost; /* lines that they did not take in time */
 };
 
 struct collector_stats {

@@ -29,7 +29,7 @@ struct option_row {
     const struct option_type *type; /* of a setting; NULL = a command */
     enum option_command command;
     size_t offset;        /* in struct options */
-    uint64_t min, max;    /* of a number, seconds (in milliseconds) and a size */
+    uint64_t min, max;    /* of a number, seconds (in milliseconds) and a size; max of a text's length */
     const char *unit;     /* of min and max, as people say it; NULL = none */
     const char *choices;  /* of a choice, in the order of their numbers, separated by blanks */
     const char *unbuilt;  /* one of them that this build was made without; NULL = none */

@@ -22,6 +22,7 @@ struct options {
     size_t collector_count;
     bool print;
     bool json;
+    char json_socket[OPTIONS_TEXT_MAX + 1]; /* "" = none */
     uint32_t source_id;
     uint32_t max_datagram; /* octets of UDP payload, 512..8972 */
     uint32_t max_delay_ms; /* given in seconds, fractions allowed */

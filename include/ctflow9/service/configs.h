@@ -19,5 +19,5 @@ struct reading_config {
 /* config->workers points into config and options; its notify is left to the caller. */
 void configs_of_reading(struct reading_config *config, const struct options *options);
 
-/* config->collectors points into options. */
+/* config->collectors and json_socket point into options. */
 void configs_of_export(struct exporter_config *config, const struct options *options);

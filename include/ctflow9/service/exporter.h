@@ -13,8 +13,8 @@
 #include "ctflow9/netflow/aggregate.h"
 #include "ctflow9/output/collector.h"
 
-/* One flow to every output: NetFlow to the collectors, a line or a JSON object to standard output. One thread
- * owns it. */
+/* One flow to every output: NetFlow to the collectors, a line or a JSON object to standard output, JSON
+ * objects to the readers of a socket. One thread owns it. */
 struct exporter;
 
 struct exporter_config {
@@ -29,8 +29,9 @@ struct exporter_config {
     uint32_t aggregate_interval_s;
     uint32_t aggregate_capacity; /* aggregates at the same time */
     uint32_t active_timeout_s;   /* told to the collectors; 0 = none */
-    bool print;                  /* lines on standard output, which are there without collectors anyway */
+    bool print;                  /* lines on standard output, which are there without other outputs anyway */
     bool json;                   /* likewise, as JSON */
+    const char *json_socket;     /* where readers of JSON connect to; NULL = nowhere */
 };
 
 /* Copies of config what it keeps. stats outlives the exporter. 0, or -errno with the reason logged. */
@@ -45,7 +46,7 @@ void exporter_add(void *exporter, const struct flow *flow);
 
 /*
  * Sends and writes what may leave. To be called after every drain and wait. 0, or -EPIPE when nobody is left
- * to export to: there is no collector, and standard output's reader is gone.
+ * to export to: standard output's reader is gone, and there is no other output.
  */
 int exporter_run(struct exporter *exporter, struct instant now);
 void exporter_wants(const struct exporter *exporter, struct poll_set *set);
