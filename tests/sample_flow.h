@@ -46,6 +46,7 @@ static inline struct flow sample_longest_flow(void)
     struct flow flow = sample_flow(136, address, UINT16_MAX, address, UINT16_MAX);
     for (int direction = FLOW_ORIGINAL; direction <= FLOW_REPLY; direction++) {
         flow.packets[direction] = flow.octets[direction] = UINT64_MAX;
+        flow.in_interface[direction] = flow.out_interface[direction] = UINT32_MAX;
     }
     sample_tuple(&flow.tuple[FLOW_REPLY], AF_INET6, "a111:2222:3333:4444:5555:6666:7777:8888", 54321,
                  "b111:2222:3333:4444:5555:6666:7777:8888", 54321);

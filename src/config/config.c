@@ -121,8 +121,8 @@ static int refuse_file(const char *path, int error, struct option_error *why)
 }
 
 /*
- * The line of the top-level object's key of that index; with element >= 0, of that element of the array
- * after it. jansson keeps no positions, but the order of the keys, and what it took is well-formed.
+ * The line of the top-level object's key of that index; with element >= 0, of that element of the array or
+ * object after it. jansson keeps no positions, but the order of the keys, and what it took is well-formed.
  */
 static unsigned line_of(const struct config *config, size_t key, int element)
 {
@@ -164,6 +164,25 @@ static int refuse_key(const struct config *config, unsigned line, const char *ke
                         key);
 }
 
+/* Each value of a key that has several; *element counts them, up to the one that was refused. */
+static int set_each(const struct option_row *row, const json_t *value, struct options *options, int *element,
+                    struct option_error *why)
+{
+    int error = 0;
+    if (json_is_array(value)) {
+        while (!error && ++*element < (int)json_array_size(value))
+            error = option_value_set_json(row, options, json_array_get(value, (size_t)*element), why);
+        return error;
+    }
+    json_t *object = (json_t *)value; /* it is only read */
+    for (void *at = json_object_iter(object); at && !error; at = json_object_iter_next(object, at)) {
+        ++*element;
+        error =
+            option_value_set_member(row, options, json_object_iter_key(at), json_object_iter_value(at), why);
+    }
+    return error;
+}
+
 /* One key, the index-th of the file. */
 static int set_key(const struct config *config, size_t index, const char *key, const json_t *value,
                    struct options *options, struct option_error *why)
@@ -176,14 +195,11 @@ static int set_key(const struct config *config, size_t index, const char *key, c
 
     struct option_error detail;
     int element = -1;
-    int error = 0;
+    bool has_several =
+        (option_is_list(row) && json_is_array(value)) || (option_has_members(row) && json_is_object(value));
     option_value_clear(row, options);
-    if (option_is_list(row) && json_is_array(value)) {
-        while (!error && ++element < (int)json_array_size(value))
-            error = option_value_set_json(row, options, json_array_get(value, (size_t)element), &detail);
-    } else {
-        error = option_value_set_json(row, options, value, &detail);
-    }
+    int error = has_several ? set_each(row, value, options, &element, &detail)
+                            : option_value_set_json(row, options, value, &detail);
     if (error)
         option_error(why, "%s:%u: %s: %s", config->path, line_of(config, index, element), key, detail.text);
     return error;

@@ -6,6 +6,7 @@
 
 #include "ctflow9/base/local_socket.h"
 #include "ctflow9/config/option_host.h"
+#include "ctflow9/config/option_interfaces.h"
 #include "ctflow9/config/option_list.h"
 #include "ctflow9/config/option_number.h"
 #include "ctflow9/config/option_text.h"
@@ -174,6 +175,12 @@ const struct option_row option_table[] = {
      .argument = "MASK",
      .help = "connections with one of these bits in the conntrack mark are egress, their replies ingress; "
              "others the other way round"},
+    {.group = reading,
+     .name = "interface-index",
+     .type = &option_interface_numbers,
+     .offset = MEMBER(interface_numbers),
+     .argument = "NAME=N",
+     .help = "the interface of this name has this number, whatever the kernel gives it; repeat it for more"},
     {.group = reading,
      .name = "rcvbuf",
      .type = &option_size,

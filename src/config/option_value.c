@@ -60,6 +60,23 @@ int option_value_set_json(const struct option_row *row, struct options *options,
                         range[0] != '\0' ? ", " : "", range);
 }
 
+bool option_has_members(const struct option_row *row)
+{
+    return (row->type->json_types & OPTION_JSON(OBJECT)) != 0;
+}
+
+int option_value_set_member(const struct option_row *row, struct options *options, const char *name,
+                            const json_t *value, struct option_error *why)
+{
+    char number[NUMBER_TEXT_MAX], text[OPTIONS_TEXT_MAX + 1];
+    const char *value_text = text_of(value, number);
+    if (!value_text)
+        return option_error(why, "the value of %.100s is of the wrong type: give %s", name,
+                            row->type->wanted);
+    snprintf(text, sizeof(text), "%.100s=%s", name, value_text);
+    return row->type->set(row, options, text, why);
+}
+
 json_t *option_value_json(const struct option_row *row, const struct options *options)
 {
     return row->type->json(row, options);

@@ -52,16 +52,19 @@ static size_t padding(size_t octets)
     return (4 - octets % 4) % 4;
 }
 
-/* A FlowSet with as many rows as there is room for; values is the first. Returns the one that did not fit,
- * NULL when that was all. */
+/* A FlowSet with as many rows as there is room for, or one; values is the first. Returns the one that did not
+ * fit, NULL when that was all. */
 static const void *write_rows(struct announcement *announcement, const struct template *layout,
-                              const struct announcement_provider *provider, size_t *row, const void *values)
+                              const struct announcement_provider *provider, size_t *row, const void *values,
+                              size_t rows_max)
 {
     struct writer *writer = &announcement->writer;
     size_t begin = begin_flowset(announcement, layout->id);
     size_t octets = FLOWSET_HEADER_OCTETS + layout->record_octets; /* with the next row */
 
-    while (values && writer_room(writer) >= layout->record_octets + padding(octets)) {
+    for (size_t rows = 0;
+         rows < rows_max && values && writer_room(writer) >= layout->record_octets + padding(octets);
+         rows++) {
         template_write_record(layout, values, writer);
         announcement->count++;
         octets += layout->record_octets;
@@ -116,12 +119,13 @@ void announcement_add_options(struct announcement *announcement, const struct fi
     first_row_octets += padding(first_row_octets);
 
     size_t row = 0;
+    size_t rows_max = options->rows_apart ? 1 : SIZE_MAX;
     const void *values = provider->rows(provider->context, row);
     do {
         make_room(announcement, template_flowset_octets(&layout) + (values ? first_row_octets : 0));
         write_template(announcement, &layout);
-        if (values)
-            values = write_rows(announcement, &layout, provider, &row, values);
+        while (values && writer_room(&announcement->writer) >= first_row_octets)
+            values = write_rows(announcement, &layout, provider, &row, values, rows_max);
     } while (values);
 }
 

@@ -12,6 +12,11 @@
         number, sizeof(((struct exporter_record *)0)->member), offsetof(struct exporter_record, member), 0, \
             0, FIELD_KEY                                                                                    \
     }
+#define INTERFACE(number, member)                                                                          \
+    {                                                                                                      \
+        number, sizeof(((struct interface_record *)0)->member), offsetof(struct interface_record, member), \
+            0, 0, FIELD_KEY                                                                                \
+    }
 
 /* clang-format off */
 static const struct field connection[] = {
@@ -54,11 +59,14 @@ static const struct field connection[] = {
 
 const struct fields_options fields_options[] = {
     /* Sampling: Akvorado drops the flows of an exporter that never told its rate. */
-    {FIELDS_ROWS_EXPORTER, 270, 3, {EXPORTER(1, scope_system), EXPORTER(34, sampling_interval), EXPORTER(35, sampling_algorithm)}},
-    {FIELDS_ROWS_EXPORTER, 273, 6, {EXPORTER(1, scope_system), EXPORTER(40, exported_octets), EXPORTER(41, exported_messages),
+    {FIELDS_ROWS_EXPORTER, 270, 3, false, {EXPORTER(1, scope_system), EXPORTER(34, sampling_interval), EXPORTER(35, sampling_algorithm)}},
+    {FIELDS_ROWS_EXPORTER, 273, 6, false, {EXPORTER(1, scope_system), EXPORTER(40, exported_octets), EXPORTER(41, exported_messages),
               EXPORTER(42, exported_records), EXPORTER(36, flow_active_timeout_s), EXPORTER(37, flow_idle_timeout_s)}},
     /* Losses, apart from the totals: a collector that does not know 166 then loses nothing else. */
-    {FIELDS_ROWS_EXPORTER, 274, 2, {EXPORTER(1, scope_system), EXPORTER(166, not_sent_records)}},
+    {FIELDS_ROWS_EXPORTER, 274, 2, false, {EXPORTER(1, scope_system), EXPORTER(166, not_sent_records)}},
+    /* Last, for it alone has many rows: the others are in the first datagram. nfdump 1.7.1 goes from row to row by the octets of
+     * the fields that it takes (10 and 83), and so finds no other than the first of a FlowSet. */
+    {FIELDS_ROWS_INTERFACES, 271, 4, true, {INTERFACE(1, scope_system), INTERFACE(10, number), INTERFACE(82, name), INTERFACE(83, description)}},
 };
 /* clang-format on */
 

@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ctflow9/netflow/aggregate.h"
 #include "ctflow9/netflow/announcement.h"
@@ -21,6 +22,8 @@ struct packet {
     unsigned shape_mask;         /* the bits of SHAPE_OF_FLOW that are told apart */
     unsigned shape_of_all;       /* the bits that every record has */
     struct record record;        /* in the making; members that its shape has not are from flows before */
+    const struct interface_names *names; /* NULL = none */
+    uint64_t names_table;                /* how often they were given */
     struct announcement announcement;
 };
 
@@ -185,14 +188,75 @@ static const void *exporter_row(void *context, size_t row)
     return row == 0 ? context : NULL;
 }
 
-void packet_templates(struct packet *packet, const struct packet_totals *totals, struct instant now,
-                      packet_sink *sink, void *context)
+/* ---- interfaces ---- */
+
+void packet_name_interfaces(struct packet *packet, const struct interface_names *names)
+{
+    packet->names = names;
+    packet->names_table++;
+}
+
+static size_t names_count(const struct packet *packet)
+{
+    return packet->names ? packet->names->count : 0;
+}
+
+bool packet_has_named(const struct packet *packet, const struct packet_naming *naming)
+{
+    return names_count(packet) == 0 || (naming->table == packet->names_table && naming->left == 0);
+}
+
+/* The rows of one turn. */
+struct interface_rows {
+    const struct packet *packet;
+    uint32_t first, count;
+    struct interface_record record;
+};
+
+/*
+ * The rows that come next. When there is another table the turns go on from where they are: changes that come
+ * faster than all of it can be told keep none from its turn.
+ */
+static struct interface_rows next_rows(const struct packet *packet, struct packet_naming *naming)
+{
+    uint32_t all = (uint32_t)names_count(packet);
+    if (naming->table != packet->names_table)
+        *naming = (struct packet_naming){.table = packet->names_table, .next = naming->next, .left = all};
+    uint32_t count = all < PACKET_NAMES_MAX ? all : PACKET_NAMES_MAX;
+    struct interface_rows rows = {.packet = packet, .first = naming->next, .count = count};
+    naming->next = all > 0 ? (naming->next + count) % all : 0;
+    naming->left -= naming->left < count ? naming->left : count;
+    return rows;
+}
+
+/* An announcement_rows. Collectors that show one name of an interface show 83, so there always is one. */
+static const void *interface_row(void *context, size_t row)
+{
+    struct interface_rows *rows = context;
+    const struct interface_names *names = rows->packet->names;
+    if (row == rows->count)
+        return NULL;
+    const struct interface_name *name = &names->each[(rows->first + row) % names->count];
+    struct interface_record *record = &rows->record;
+    const char *description = name->alias[0] != '\0' ? name->alias : name->name;
+    *record = (struct interface_record){.number = htobe32(name->number)};
+    memcpy(record->name, name->name, strlen(name->name));
+    memcpy(record->description, description, strlen(description));
+    return record;
+}
+
+/* ---- announcements ---- */
+
+void packet_templates(struct packet *packet, const struct packet_totals *totals, struct packet_naming *naming,
+                      struct instant now, packet_sink *sink, void *context)
 {
     struct announcement *announcement = &packet->announcement;
     struct exporter_record record;
+    struct interface_rows interfaces = next_rows(packet, naming);
     fill_exporter(packet, totals, &record);
     const struct announcement_provider providers[FIELDS_ROWS] = {
         [FIELDS_ROWS_EXPORTER] = {exporter_row, &record},
+        [FIELDS_ROWS_INTERFACES] = {interfaces.count > 0 ? interface_row : NULL, &interfaces},
     };
 
     announcement_begin(announcement, packet->config.source_id, packet->config.max_datagram,

@@ -37,6 +37,7 @@ struct progress {
     uint64_t templates_again_ns; /* not before, when only wanted */
     uint64_t pace_ns;            /* the next data datagram may not leave before */
     uint64_t covered;            /* datagrams before this position waited when templates last went */
+    struct packet_naming naming; /* of interfaces */
     bool templates_wanted;       /* before the next data: something was lost */
     bool held; /* an ICMP error came back: until templates have gone only covered datagrams may leave */
 };
@@ -46,7 +47,8 @@ struct parcel {
     uint64_t next; /* the position after it; 0 for templates */
     uint32_t octets;
     uint32_t records;
-    bool templates_done; /* the last datagram of the templates */
+    bool templates_done;         /* the last datagram of the templates */
+    struct packet_naming naming; /* with it */
 };
 
 struct collector {
@@ -211,6 +213,7 @@ static void use_socket(struct collector *collector, int fd)
     collector->connected_ns = collector->common->now_ns;
     collector->source_check_ns = collector->connected_ns + SOURCE_CHECK_NS;
     collector->progress.templates_due_ns = 0;
+    collector->progress.naming = (struct packet_naming){0};
     char source[UDP_SOCKET_SOURCE_MAX];
     udp_socket_source(fd, source);
     log_debug("collector %s: sending from %s, port %u", collector->name, source, collector->port);
@@ -274,7 +277,9 @@ static uint64_t templates_at_ns(const struct collector *collector, const struct 
 {
     if (progress->data_datagrams >= collector->common->config.template_datagrams)
         return 0;
-    if (progress->templates_wanted && progress->templates_again_ns < progress->templates_due_ns)
+    bool wanted =
+        progress->templates_wanted || !packet_has_named(collector->common->packet, &progress->naming);
+    if (wanted && progress->templates_again_ns < progress->templates_due_ns)
         return progress->templates_again_ns;
     return progress->templates_due_ns;
 }
@@ -308,6 +313,7 @@ static void advance(struct progress *progress, const struct parcel *parcel,
         progress->templates_due_ns = common->now_ns + common->config.template_refresh_s * NS_PER_S;
         progress->templates_again_ns = common->now_ns + TEMPLATES_AGAIN_NS;
         progress->covered = datagram_ring_end(common->ring);
+        progress->naming = parcel->naming;
         progress->templates_wanted = false;
         progress->held = false;
     }
@@ -343,14 +349,16 @@ static bool add_templates(struct collector *collector, struct progress *plan, st
                                          .records = collector->stats.records,
                                          .records_dropped = collector->stats.records_dropped};
     struct templates_in_batch templates = {collector, plan->sequence, true};
+    struct packet_naming naming = plan->naming;
     unsigned first = datagram_batch_count(common->batch);
-    packet_templates(common->packet, &totals, now, add_template_datagram, &templates);
+    packet_templates(common->packet, &totals, &naming, now, add_template_datagram, &templates);
     if (!templates.fits) {
         datagram_batch_cut(common->batch, first);
         return false;
     }
     unsigned end = datagram_batch_count(common->batch);
     collector->parcels[end - 1].templates_done = true;
+    collector->parcels[end - 1].naming = naming;
     for (unsigned i = first; i < end; i++)
         advance(plan, &collector->parcels[i], common);
     return true;
@@ -394,6 +402,7 @@ static void take_icmp_errors(struct collector *collector, unsigned count, int er
     collector->icmp_ns = collector->common->now_ns;
     collector->suspect = 0;
     collector->progress.templates_wanted = true;
+    collector->progress.naming = (struct packet_naming){0};
     collector->progress.held = true;
     if (begins(collector, TROUBLE_ICMP, error))
         log_warnx("collector %s: ICMP errors come back, sending on: %s", collector->name,

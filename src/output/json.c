@@ -151,14 +151,30 @@ static char *put_tcp_state_name(char *at, const struct flow *flow, const void *m
     return put_string(at, names[flow->tcp_state]);
 }
 
+/* An interface's name, which may have any printable character. */
+static char *put_name(char *at, const struct interface_names *names, uint32_t number)
+{
+    const struct interface_name *name = interface_names_find(names, number);
+    if (!name)
+        return NULL;
+    *at++ = '"';
+    for (const char *octet = name->name; *octet != '\0'; octet++) {
+        if (*octet == '"' || *octet == '\\')
+            *at++ = '\\';
+        *at++ = *octet;
+    }
+    *at++ = '"';
+    return at;
+}
+
 #define AT(member) offsetof(struct flow, member)
 
 /* Every key, in the order of the line. */
 static const struct {
     const char *name;
-    put_value *put;
-    size_t offset; /* of the member; 0 where put looks at the whole flow */
-    unsigned has;  /* enum flow_has that it takes */
+    put_value *put; /* NULL: the name of the interface that member is the number of */
+    size_t offset;  /* of the member; 0 where put looks at the whole flow */
+    unsigned has;   /* enum flow_has that it takes */
 } keys[] = {
     {"start", put_time, AT(start_ns), FLOW_HAS_START},
     {"stop", put_time, AT(stop_ns), 0},
@@ -176,7 +192,9 @@ static const struct {
     {"packets", put_u64, AT(packets[FLOW_ORIGINAL]), FLOW_HAS_COUNTERS},
     {"octets", put_u64, AT(octets[FLOW_ORIGINAL]), FLOW_HAS_COUNTERS},
     {"in_interface", put_u32, AT(in_interface[FLOW_ORIGINAL]), FLOW_HAS_INTERFACES << FLOW_ORIGINAL},
+    {"in_interface_name", NULL, AT(in_interface[FLOW_ORIGINAL]), FLOW_HAS_INTERFACES << FLOW_ORIGINAL},
     {"out_interface", put_u32, AT(out_interface[FLOW_ORIGINAL]), FLOW_HAS_INTERFACES << FLOW_ORIGINAL},
+    {"out_interface_name", NULL, AT(out_interface[FLOW_ORIGINAL]), FLOW_HAS_INTERFACES << FLOW_ORIGINAL},
     {"reply_src_address", put_address, AT(tuple[FLOW_REPLY].src), 0},
     {"reply_dst_address", put_address, AT(tuple[FLOW_REPLY].dst), 0},
     {"reply_src_port", put_port, AT(tuple[FLOW_REPLY].src_port), 0},
@@ -187,7 +205,9 @@ static const struct {
     {"reply_packets", put_u64, AT(packets[FLOW_REPLY]), FLOW_HAS_COUNTERS},
     {"reply_octets", put_u64, AT(octets[FLOW_REPLY]), FLOW_HAS_COUNTERS},
     {"reply_in_interface", put_u32, AT(in_interface[FLOW_REPLY]), FLOW_HAS_INTERFACES << FLOW_REPLY},
+    {"reply_in_interface_name", NULL, AT(in_interface[FLOW_REPLY]), FLOW_HAS_INTERFACES << FLOW_REPLY},
     {"reply_out_interface", put_u32, AT(out_interface[FLOW_REPLY]), FLOW_HAS_INTERFACES << FLOW_REPLY},
+    {"reply_out_interface_name", NULL, AT(out_interface[FLOW_REPLY]), FLOW_HAS_INTERFACES << FLOW_REPLY},
     {"translated", put_translated, 0, 0},
     {"end_reason", put_u8, AT(end_reason), 0},
     {"end_reason_name", put_end_reason_name, 0, 0},
@@ -203,7 +223,7 @@ static const struct {
     {"id", put_u32, AT(id), 0},
 };
 
-size_t json_flow(char *line, const struct flow *flow)
+size_t json_flow(char *line, const struct flow *flow, const struct interface_names *names)
 {
     char *at = line;
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -211,7 +231,9 @@ size_t json_flow(char *line, const struct flow *flow)
             continue;
         char *value = stpcpy(at, at == line ? "{\"" : ",\"");
         value = stpcpy(stpcpy(value, keys[i].name), "\":");
-        value = keys[i].put(value, flow, (const char *)flow + keys[i].offset);
+        const void *member = (const char *)flow + keys[i].offset;
+        value = keys[i].put ? keys[i].put(value, flow, member)
+                            : put_name(value, names, *(const uint32_t *)member);
         if (value != NULL)
             at = value;
     }

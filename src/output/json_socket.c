@@ -35,6 +35,7 @@ struct reader {
 struct json_socket {
     struct local_socket listener;
     struct stats *stats;
+    const struct interface_names *names;
     struct datagram_ring *ring; /* a line is a datagram of one record */
     unsigned added;             /* lines since they were last written */
     uint64_t accept_ns;         /* monotonic; nobody is let in before; 0 = at once */
@@ -209,12 +210,17 @@ static void make_room(struct json_socket *socket)
     }
 }
 
+void json_socket_name_interfaces(struct json_socket *socket, const struct interface_names *names)
+{
+    socket->names = names;
+}
+
 void json_socket_add(struct json_socket *socket, const struct flow *flow)
 {
     char line[JSON_LINE_MAX];
     if (socket->count == 0)
         return;
-    size_t octets = json_flow(line, flow);
+    size_t octets = json_flow(line, flow, socket->names);
     make_room(socket);
     datagram_ring_put(socket->ring, (const uint8_t *)line, octets, 1);
     if (++socket->added == BATCH)

@@ -19,7 +19,8 @@
 struct lines {
     struct stats *stats;
     struct stream *stream;
-    size_t (*write)(char *line, const struct flow *flow);
+    size_t (*write)(char *line, const struct flow *flow, const struct interface_names *names);
+    const struct interface_names *names;
     size_t line_max;
     size_t heading;        /* 1 while the stream holds the heading, which is no flow's line */
     uint64_t retry_ns;     /* when a full disk is tried again, monotonic */
@@ -90,11 +91,16 @@ static char *reserve(struct lines *lines)
     return stream_reserve(lines->stream, lines->line_max);
 }
 
+void lines_name_interfaces(struct lines *lines, const struct interface_names *names)
+{
+    lines->names = names;
+}
+
 void lines_add(struct lines *lines, const struct flow *flow)
 {
     char *line = reserve(lines);
     if (line)
-        stream_commit(lines->stream, lines->write(line, flow));
+        stream_commit(lines->stream, lines->write(line, flow, lines->names));
     else
         lose(lines, 1);
 }

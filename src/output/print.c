@@ -178,23 +178,30 @@ static char *put_nat(const char *line, char *at, const struct flow *flow)
     return at;
 }
 
-static char *put_interfaces(char *at, uint32_t in, uint32_t out)
+static char *put_interface(char *at, const struct interface_names *names, uint32_t number)
 {
-    at = text_number(at, in);
+    const struct interface_name *name = interface_names_find(names, number);
+    return name ? stpcpy(at, name->name) : text_number(at, number);
+}
+
+static char *put_interfaces(char *at, const struct interface_names *names, uint32_t in, uint32_t out)
+{
+    at = put_interface(at, names, in);
     *at++ = '>';
-    return text_number(at, out);
+    return put_interface(at, names, out);
 }
 
 /* The way back is told where it is another one than the way there. */
-static char *put_ways(const char *line, char *at, const struct flow *flow)
+static char *put_ways(const char *line, char *at, const struct flow *flow,
+                      const struct interface_names *names)
 {
     uint32_t in, out, back_in, back_out;
     if (!flow_interfaces(flow, FLOW_ORIGINAL, &in, &out))
         return at;
-    at = put_interfaces(put_word(line, at, NAT, "via "), in, out);
+    at = put_interfaces(put_word(line, at, NAT, "via "), names, in, out);
     flow_interfaces(flow, FLOW_REPLY, &back_in, &back_out);
     if (back_in != out || back_out != in)
-        at = put_interfaces(put_word(line, at, NAT, "back "), back_in, back_out);
+        at = put_interfaces(put_word(line, at, NAT, "back "), names, back_in, back_out);
     return at;
 }
 
@@ -204,7 +211,7 @@ static char *put_mark(char *at, uint32_t mark)
     return at + sprintf(at, "mark 0x%" PRIx32, mark);
 }
 
-size_t print_flow(char *line, const struct flow *flow)
+size_t print_flow(char *line, const struct flow *flow, const struct interface_names *names)
 {
     const struct flow_tuple *original = &flow->tuple[FLOW_ORIGINAL];
     const char *base = line; /* what columns are counted from */
@@ -223,7 +230,7 @@ size_t print_flow(char *line, const struct flow *flow)
     at = put_counters(base, at, flow, FLOW_ORIGINAL, PACKETS_END, OCTETS_END);
     at = put_counters(base, at, flow, FLOW_REPLY, REPLY_PACKETS_END, REPLY_OCTETS_END);
     at = put_word(base, at, END_REASON, end_word(flow->end_reason));
-    at = put_ways(base, at, flow);
+    at = put_ways(base, at, flow, names);
     at = put_nat(base, at, flow);
     if (flow->mark != 0)
         at = put_mark(go_to(base, at, NAT), flow->mark);

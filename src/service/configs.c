@@ -19,6 +19,10 @@ void configs_of_reading(struct reading_config *config, const struct options *opt
                                               .netns = options->netns,
                                               .sources = {.conntrack = &config->conntrack},
                                               .marks = options->interface_marks};
+    /* Numbers that rules have put into marks are their own: those that are given are the only ones known. */
+    if (options->interface_numbers.count > 0)
+        config->workers.interfaces = (struct interfaces_config){
+            .numbers = &options->interface_numbers, .given_only = options->interface_marks.masks[0] != 0};
 }
 
 void configs_of_export(struct exporter_config *config, const struct options *options)

@@ -23,6 +23,7 @@ struct exporter {
     struct lines *lines;             /* NULL when nothing is to be printed */
     bool lines_gone;                 /* nobody takes them any more, which was told */
     struct json_socket *json_socket; /* NULL when there is to be none */
+    struct interface_names *names;   /* NULL when none are known */
     size_t sealed;                   /* datagrams since collectors_run() */
     struct instant now;
 };
@@ -112,7 +113,20 @@ void exporter_close(struct exporter *exporter)
     json_socket_close(exporter->json_socket);
     collectors_close(exporter->collectors);
     packet_close(exporter->packet);
+    free(exporter->names);
     free(exporter);
+}
+
+void exporter_name_interfaces(struct exporter *exporter, struct interface_names *names)
+{
+    if (exporter->packet)
+        packet_name_interfaces(exporter->packet, names);
+    if (exporter->lines)
+        lines_name_interfaces(exporter->lines, names);
+    if (exporter->json_socket)
+        json_socket_name_interfaces(exporter->json_socket, names);
+    free(exporter->names);
+    exporter->names = names;
 }
 
 void exporter_begin(struct exporter *exporter, struct instant now)

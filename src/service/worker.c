@@ -155,8 +155,17 @@ static void take_flows_of(struct worker *worker)
 }
 
 /* For the holder of the role. */
+static void take_names(struct workers *workers)
+{
+    struct interface_names *names = workers->interfaces ? interfaces_take(workers->interfaces) : NULL;
+    if (names)
+        exporter_name_interfaces(workers->exporter, names);
+}
+
+/* For the holder of the role. */
 void worker_export_once(struct workers *workers)
 {
+    take_names(workers);
     exporter_begin(workers->exporter, instant_now());
     for (unsigned i = 0; i < workers->count && workers->count > 1; i++)
         take_flows_of(&workers->worker[i]);

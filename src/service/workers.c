@@ -66,6 +66,13 @@ static int open_sources(struct workers *workers, const struct sources_config *co
     return error;
 }
 
+static int open_interfaces(struct workers *workers, const struct workers_config *config)
+{
+    struct interfaces_config interfaces = config->interfaces;
+    interfaces.wake_fd = workers->worker[0].wake_fd;
+    return interfaces.numbers ? interfaces_open(&workers->interfaces, &interfaces) : 0;
+}
+
 int workers_open(struct workers **workers, const struct workers_config *config)
 {
     unsigned count = count_workers(config->count);
@@ -82,6 +89,8 @@ int workers_open(struct workers **workers, const struct workers_config *config)
         error = identify_netns(opened);
     if (!error)
         error = open_sources(opened, &config->sources);
+    if (!error)
+        error = open_interfaces(opened, config);
     if (error) {
         workers_close(opened);
         return error;
@@ -95,6 +104,7 @@ void workers_close(struct workers *workers)
     if (!workers)
         return;
     sources_close(&workers->sources);
+    interfaces_close(workers->interfaces);
     for (unsigned i = 0; i < workers->count; i++)
         worker_close(&workers->worker[i]);
     free(workers);
@@ -187,6 +197,8 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
 
     unsigned running = start_threads(workers);
     int outcome = running < workers->count ? -errno : 0;
+    if (!outcome && workers->interfaces)
+        outcome = interfaces_start(workers->interfaces);
     if (!outcome)
         outcome = sources_start(&workers->sources);
     if (outcome) {
@@ -201,6 +213,7 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
         finish(workers, running);
         outcome = moved && workers->signals->end_ns == 0 ? WORKERS_MOVED : 0;
     }
+    interfaces_stop(workers->interfaces);
     worker_export_once(workers);
     worker_see_troubles(workers, UINT64_MAX);
     for (unsigned i = 0; i < workers->count; i++)

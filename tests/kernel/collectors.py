@@ -77,7 +77,8 @@ class Nfacctd:
     AGGREGATE = ("src_host,dst_host,src_port,dst_port,proto,in_iface,out_iface,timestamp_start,timestamp_end,"
                  "post_nat_src_host,post_nat_dst_host,post_nat_src_port,post_nat_dst_port")
 
-    def __init__(self, lab, port=2056):
+    def __init__(self, lab, port=2056, aggregate=AGGREGATE, more=""):
+        """more: further lines of its configuration."""
         self.port = port
         self.output = os.path.join(lab.directory, "nfacctd.json")
         configuration = os.path.join(lab.directory, "nfacctd.conf")
@@ -86,13 +87,14 @@ class Nfacctd:
                 daemonize: false
                 nfacctd_ip: 10.3.0.2
                 nfacctd_port: {port}
-                aggregate: {self.AGGREGATE}
+                aggregate: {aggregate}
                 plugins: print
                 print_output: json
                 print_num_protos: true
                 print_output_file: {self.output}
                 print_output_file_append: true
                 print_refresh_time: 1
+                {more}
                 """.replace(" " * 16, ""))
         self.process = lab.start(lab.collector, "nfacctd", "nfacctd", "-f", configuration)
         wait_listening(lab, self.process, port)

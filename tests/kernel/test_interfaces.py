@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where connections came in and went out, as rules have written it into their marks."""
+"""Where connections came in and went out, as rules have written it into their marks, and what that is called."""
 
 import json
 import os
@@ -16,11 +16,13 @@ from netflow import Port
 
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../man/ctflow9.8")
 IN, OUT, DIRECTION = 10, 14, 61
+NAME, DESCRIPTION = 82, 83
 FLOWS, SOURCE_PORT, DESTINATION_PORT, IP_VERSION = 3, 7, 11, 60
 
 # What the manual's rules give their interfaces, and which of them lead out.
 LAN, WAN = 1, 2
 BITS = ("--mark-interface", "0xff,0xff00", "--mark-direction", "0x10000")
+NAMES = ("--interface-index", f"client={LAN}", "--interface-index", f"server={WAN}")
 
 
 def rules():
@@ -162,6 +164,107 @@ class Marks(unittest.TestCase):
                       for flow in flows if flow["src_port"] in ways}
         self.assertEqual({port: bool(int(way)) for port, way in directions.items()},
                          {port: way[2] for port, way in expected.items()})
+
+    def test_names_in_lines(self):
+        exporter = Ctflow9(self.lab, "--print", *BITS, *NAMES)
+        self.traffic()
+        self.finish(exporter)
+        lines = exporter.output()
+        self.assertRegex(lines, r":30002 .* via client>server snat 10\.2\.0\.1:2\d{4}")
+        self.assertRegex(lines, r":30006 .* via 0>server")
+
+    def test_names_in_json(self):
+        exporter = Ctflow9(self.lab, "--json", *BITS, *NAMES)
+        self.traffic()
+        self.finish(exporter)
+        flows = {flow["src_port"]: flow for flow in map(json.loads, exporter.output().splitlines())}
+        self.assertEqual((flows[30004]["in_interface_name"], flows[30004]["out_interface_name"]), ("server", "client"))
+        self.assertEqual(flows[30005]["in_interface_name"], "client")
+        self.assertNotIn("out_interface_name", flows[30005])
+
+
+class Names(unittest.TestCase):
+    """Options data 271."""
+
+    def setUp(self):
+        self.lab = self.enterContext(Lab())
+        self.lab.router.ip("link", "set", "server", "alias", "the uplink")
+
+    @staticmethod
+    def told(port):
+        """The latest of each number."""
+        def text(value):
+            return value.to_bytes(64, "big").strip(b"\0").decode()
+        return {row[IN]: (text(row[NAME]), text(row[DESCRIPTION]))
+                for datagram in port.read() for row in datagram.records if NAME in row}
+
+    def test_numbers_that_are_given_and_the_kernel_s(self):
+        port = Port(self.lab.collector, 2055)
+        Ctflow9(self.lab, "-c", "10.3.0.2:2055", "--interface-index", "tunnel=1000", "--interface-index", "server=1")
+        index = {link["ifname"]: link["ifindex"] for link in json.loads(self.lab.router.run("ip", "-j", "link"))}
+        expected = {1: ("server", "the uplink"), 1000: ("tunnel", "tunnel"), 1 << 31 | 1: ("lo", "lo"),
+                    index["client"]: ("client", "client"), index["collector"]: ("collector", "collector")}
+        wait_until(lambda: self.told(port) == expected, f"{expected} are told")
+
+        # One that comes, and one that gets another name; the number that is given stays.
+        for index in 200, 300:
+            self.lab.router.ip("link", "add", "tunnel", "index", index, "type", "veth", "peer", "other", "index", 900)
+            self.lab.router.ip("link", "set", "tunnel", "up", "alias", f"tunnel {index}")
+            self.lab.router.ip("link", "set", "client", "name", f"lan{index}")
+            wait_until(lambda: self.told(port)[1000] == ("tunnel", f"tunnel {index}") and
+                       (f"lan{index}",) * 2 in self.told(port).values(), "the change is told")
+            self.assertEqual(self.told(port)[900], ("other", "other"))
+            self.assertNotIn(index, self.told(port))
+            self.lab.router.ip("link", "delete", "tunnel")
+            self.lab.router.ip("link", "set", "lan%d" % index, "name", "client")
+        self.assertEqual(port.sequence_gap(), 0)
+
+    def test_more_than_a_datagram_holds(self):
+        self.lab.router.run("ip", "-batch", "-", text="".join(
+            f"link add many{i} index {1000 + i} type veth peer more{i} index {2000 + i}\n" for i in range(30)))
+        port = Port(self.lab.collector, 2055)
+        Ctflow9(self.lab, "-c", "10.3.0.2:2055", "--interface-index", "server=1")
+        wait_until(lambda: len(self.told(port)) == 64, "all are told")
+        self.assertEqual(self.told(port)[2029], ("more29", "more29"))
+        self.assertLessEqual(max(len(datagram.octets) for datagram in port.datagrams), 1400)
+
+    def test_collectors(self):
+        self.lab.router.nft(rules())
+        primitives = os.path.join(self.lab.directory, "primitives")
+        with open(primitives, "w") as file:
+            file.write("name=interface_name field_type=82 len=32 semantics=str\n")
+        nfcapd, tshark = Nfcapd(self.lab), Tshark(self.lab)
+        nfacctd = Nfacctd(self.lab, aggregate="in_iface,interface_name",
+                          more=f"aggregate_primitives: {primitives}\nnfacctd_account_options: true")
+        exporter = Ctflow9(self.lab, *(word for collector in (nfcapd, nfacctd, tshark)
+                                       for word in ("-c", f"10.3.0.2:{collector.port}")), *BITS, *NAMES)
+        sender = self.lab.client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender.bind(("10.1.0.2", 30001))
+        sender.sendto(b"question", ("10.2.0.2", 7000))
+        wait_until(lambda: self.lab.entries() >= 1, "it is tracked")
+        self.lab.flush()
+        exporter.wait_flows(1)
+
+        def seen_by_nfacctd():
+            try:
+                with open(nfacctd.output) as file:
+                    return {(row["iface_in"], row["interface_name"])
+                            for row in map(json.loads, file) if row["interface_name"]}
+            except (FileNotFoundError, json.JSONDecodeError):
+                return set()
+        wait_until(lambda: seen_by_nfacctd() == {(LAN, "client"), (WAN, "server")}, "nfacctd has the names", 20)
+        nfacctd.process.stop(signal.SIGINT)
+
+        exporter.finish()
+        wait_until(lambda: len(tshark.inbox.records()) == 1, "the record comes")
+        shown = [field.get("show") for field in tshark.decode().iter("field")
+                 if field.get("name") in ("cflow.if_name", "cflow.if_descr")]
+        self.assertEqual(set(shown), {"client", "server", "the uplink"})
+
+        self.assertEqual(nfcapd.process.stop(), 0)
+        text = run("nfdump", "-q", "-R", nfcapd.directory, "-o", "fmt:%sp|%in|%inam|%out|%onam")
+        self.assertEqual([cell.strip() for cell in text.strip().split("|")],
+                         ["30001", str(LAN), "client", str(WAN), "the uplink"])
 
 
 if __name__ == "__main__":

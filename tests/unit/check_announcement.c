@@ -17,6 +17,7 @@ struct name {
 static const struct fields_options names = {FIELDS_ROWS_EXPORTER,
                                             271,
                                             3,
+                                            false,
                                             {{1, 4, offsetof(struct name, scope), 0, 0, FIELD_KEY},
                                              {10, 4, offsetof(struct name, number), 0, 0, FIELD_KEY},
                                              {83, 29, offsetof(struct name, text), 0, 0, FIELD_KEY}}};
@@ -203,12 +204,40 @@ START_TEST(template_octets_are_what_is_written)
 }
 END_TEST
 
+START_TEST(rows_may_stand_apart)
+{
+    struct fields_options apart = names;
+    size_t count = 60;
+    apart.rows_apart = true;
+    begin();
+    announcement_add_options(&announcement, &apart, &(struct announcement_provider){name_row, &count});
+    announcement_end(&announcement);
+    ck_assert_uint_gt(sink.count, 1);
+    unsigned rows = 0;
+    for (unsigned i = 0; i < sink.count; i++) {
+        const struct datagram *datagram = &sink.datagrams[i];
+        uint64_t at = PACKET_HEADER_OCTETS, begin_of_rows = rows;
+        ck_assert_uint_le(datagram->octets, config.max_datagram);
+        ck_assert_uint_eq(get(datagram->data + at, 2), 1); /* each has the template */
+        at += get(datagram->data + at + 2, 2);
+        for (; at < datagram->octets; at += get(datagram->data + at + 2, 2)) {
+            ck_assert_uint_eq(get(datagram->data + at, 2), 271);
+            ck_assert_uint_eq(get(datagram->data + at + 2, 2), 4 + NAME_OCTETS + 3);
+            ck_assert_uint_eq(get(datagram->data + at + 8, 4), ++rows);
+        }
+        ck_assert_uint_eq(count_of(datagram), 1 + rows - begin_of_rows);
+    }
+    ck_assert_uint_eq(rows, count);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("announcement");
     TCase *tests = tcase_create("announcement");
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, rows_share_a_flowset_and_are_octet_exact);
+    tcase_add_test(tests, rows_may_stand_apart);
     tcase_add_loop_test(tests, rows_go_on_in_the_next_datagram, 0, 48);
     tcase_add_test(tests, a_table_without_rows_is_its_template);
     tcase_add_test(tests, a_table_that_nobody_provides_is_left_out);

@@ -135,6 +135,66 @@ START_TEST(templates_of_several_datagrams_stay_together)
 }
 END_TEST
 
+static struct interface_names *names_of(size_t count)
+{
+    struct interface_names *names = interface_names_allocate(count);
+    for (size_t i = 0; i < count; i++)
+        names->each[i] = (struct interface_name){.number = 1 + (uint32_t)i, .name = "eth"};
+    return names;
+}
+
+/* Templates that go once a second, until all is told. */
+static void expect_names(uint32_t *sequence, unsigned turns)
+{
+    unsigned datagrams = 0;
+    struct rig_datagram datagram;
+    for (unsigned i = 0; i < turns; i++) {
+        rig_expect_nothing(receiver);
+        rig_run_after(NS_PER_S);
+        while (rig_receive(receiver, 0, &datagram)) {
+            ck_assert(datagram.templates);
+            ck_assert_uint_eq(datagram.sequence, (*sequence)++);
+            datagrams++;
+        }
+    }
+    ck_assert_uint_eq(datagrams, 2 * turns);
+    ck_assert_uint_eq(rig_deadline_ns(), rig_now.monotonic_ns + 60 * NS_PER_S);
+}
+
+START_TEST(names_of_interfaces_go_with_templates)
+{
+    struct interface_names *few = names_of(3), *many = names_of(2 * PACKET_NAMES_MAX + 1);
+    uint32_t sequence = 1;
+    open_one();
+    packet_name_interfaces(rig_packet, few);
+    ck_assert_uint_eq(rig_deadline_ns(), rig_now.monotonic_ns + NS_PER_S);
+    rig_run();
+    expect_names(&sequence, 1);
+    packet_name_interfaces(rig_packet, many); /* they have changed */
+    expect_names(&sequence, 3);
+
+    /* A collector that may have been started anew is told all of them again. */
+    uint16_t port = rig_port(receiver);
+    close(receiver);
+    rig_queue(10);
+    rig_run_after(NS_PER_S);
+    rig_queue(10);
+    rig_run_after(NS_PER_S);
+    ck_assert_uint_gt(rig_collector(0)->unreachable, 0);
+    receiver = rig_receiver("127.0.0.1", port);
+    unsigned datagrams = 0;
+    struct rig_datagram datagram;
+    for (unsigned i = 0; i < 4; i++) {
+        rig_run_after(NS_PER_S);
+        while (rig_receive(receiver, 0, &datagram))
+            datagrams += datagram.templates;
+    }
+    ck_assert_uint_eq(datagrams, 3 * 2);
+    free(few);
+    free(many);
+}
+END_TEST
+
 /* Paced down to nothing, so that all but the first datagram wait. */
 START_TEST(the_oldest_are_dropped_for_the_slow_one_alone)
 {
@@ -436,6 +496,7 @@ int main(void)
     tcase_add_test(tests, what_one_turn_leaves_is_sent_in_the_next);
     tcase_add_test(tests, templates_come_again_by_time);
     tcase_add_test(tests, templates_of_several_datagrams_stay_together);
+    tcase_add_test(tests, names_of_interfaces_go_with_templates);
     tcase_add_test(tests, the_oldest_are_dropped_for_the_slow_one_alone);
     tcase_add_test(tests, a_queue_shorter_than_a_datagram_holds_one);
     tcase_add_test(tests, a_small_queue_loses_nothing_of_a_fast_collector);

@@ -434,6 +434,30 @@ START_TEST(damaged_texts)
 }
 END_TEST
 
+START_TEST(an_object_of_numbers)
+{
+    check_read("{ \"interface-index\": { \"lan0\": 1, \"ppp0\": 2 } }");
+    ck_assert_uint_eq(options.interface_numbers.count, 2);
+    ck_assert_str_eq(options.interface_numbers.each[1].name, "ppp0");
+    ck_assert_uint_eq(options.interface_numbers.each[1].number, 2);
+    check_read("{ \"interface-index\": { \"wg0\": \"7\" } }"); /* in place of those */
+    ck_assert_uint_eq(options.interface_numbers.count, 1);
+    check_read("{ \"interface-index\": {} }");
+    ck_assert_uint_eq(options.interface_numbers.count, 0);
+
+    check_refused("{ \"interface-index\": {\n\"lan0\": 1,\n\"ppp0\": 1 } }", 3,
+                  "interface-index: lan0 and ppp0 have the number 1: give each its own");
+    check_refused("{ \"interface-index\": {\n\"lan0\":\n\n[1] } }", 2,
+                  "interface-index: the value of lan0 is of the wrong type: give an object like "
+                  "{ \"eth0\": 2 }");
+    check_refused("{ \"interface-index\": 1 }", 1,
+                  "interface-index: this is of the wrong type: give an object like { \"eth0\": 2 }");
+    check_refused("{ \"interface-index\": [\n\"lan0=1\"] }", 2,
+                  "interface-index: this is of the wrong type: give an object like { \"eth0\": 2 }");
+    check_refused("{ \"netns\": { \"a\": 1 } }", 1, "netns: this is of the wrong type: give a string");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("config");
@@ -444,6 +468,7 @@ int main(void)
     tcase_add_test(tests, other_ways_to_say_it);
     tcase_add_test(tests, null_and_nothing_change_nothing);
     tcase_add_test(tests, a_list_replaces_what_was_there);
+    tcase_add_test(tests, an_object_of_numbers);
     tcase_add_loop_test(tests, fault, 0, sizeof(faults) / sizeof(faults[0]));
     tcase_add_loop_test(tests, octets_with_nul, 0, sizeof(with_nul) / sizeof(with_nul[0]));
     tcase_add_loop_test(tests, text_that_is_not_json, 0, sizeof(not_json) / sizeof(not_json[0]));

@@ -81,6 +81,7 @@ START_TEST(what_is_read_is_what_was_asked_for)
     ck_assert_uint_eq(config.workers.marks.masks[0], 0xf0);
     ck_assert_uint_eq(config.workers.marks.masks[1], 0xf);
     ck_assert_uint_eq(config.workers.marks.egress_mask, 0x100);
+    ck_assert_ptr_null(config.workers.interfaces.numbers);
     ck_assert_uint_eq(config.conntrack.rcvbuf_octets, 2 << 20);
     ck_assert_uint_eq(config.conntrack.rx, RX_RECVMMSG);
     ck_assert(!config.conntrack.reliable);
@@ -89,13 +90,19 @@ START_TEST(what_is_read_is_what_was_asked_for)
     ck_assert(config.conntrack.adopt_full);
     ck_assert_uint_eq(config.conntrack.table_size, 9000);
 
-    PARSE("--print", "--active-timeout", "0");
+    PARSE("--print", "--active-timeout", "0", "--interface-index", "eth0=5");
     configs_of_reading(&config, &options);
+    ck_assert_ptr_eq(config.workers.interfaces.numbers, &options.interface_numbers);
+    ck_assert(!config.workers.interfaces.given_only);
     ck_assert(config.conntrack.reliable);
     ck_assert(!config.conntrack.set_sysctls);
     ck_assert(!config.conntrack.adopt_full);
     ck_assert_uint_eq(config.conntrack.active_timeout_ns, 0);
     ck_assert_uint_eq(config.conntrack.table_size, 0);
+
+    PARSE("--print", "--mark-interface", "0xf0,0xf", "--interface-index", "eth0=5");
+    configs_of_reading(&config, &options);
+    ck_assert(config.workers.interfaces.given_only); /* the rules' numbers are no indexes */
 }
 END_TEST
 

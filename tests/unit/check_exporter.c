@@ -165,6 +165,30 @@ START_TEST(flows_go_to_every_output_that_is_wanted)
 }
 END_TEST
 
+START_TEST(interfaces_are_named_in_every_output)
+{
+    int receiver = add_collector();
+    config.print = true;
+    open_exporter();
+    rig_expect_templates(receiver, 0);
+    flow.in_interface[FLOW_ORIGINAL] = 3;
+    flow.has |= FLOW_HAS_INTERFACES << FLOW_ORIGINAL;
+    for (unsigned i = 0; i < 2; i++) { /* the second table takes the place of the first */
+        struct interface_names *names = interface_names_allocate(1);
+        names->each[0] = (struct interface_name){.number = 3, .name = "eth0"};
+        names->each[0].name[3] = (char)('0' + i);
+        exporter_name_interfaces(exporter, names);
+        add(1);
+        ck_assert_int_eq(run_after(NS_PER_S), 0);
+        ck_assert_ptr_nonnull(strstr(output(), i == 0 ? " via eth0>0" : " via eth1>0"));
+        rig_expect_templates(receiver, 1 + 3 * i);
+        rig_expect_templates(receiver, 2 + 3 * i); /* where the names have room */
+        rig_expect_data(receiver, 3 + 3 * i, 7);
+        rig_expect_nothing(receiver);
+    }
+}
+END_TEST
+
 START_TEST(a_record_waits_as_long_as_it_may)
 {
     int receiver = add_collector();
@@ -435,6 +459,7 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_flow_is_counted_once);
     tcase_add_loop_test(tests, flows_go_to_every_output_that_is_wanted, 0, 8);
+    tcase_add_test(tests, interfaces_are_named_in_every_output);
     tcase_add_test(tests, a_record_waits_as_long_as_it_may);
     tcase_add_test(tests, a_long_drain_sends_in_between);
     tcase_add_loop_test(tests, collectors_get_what_was_configured, 0, 2);

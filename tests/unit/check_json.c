@@ -13,10 +13,11 @@
 #include "sample_flow.h"
 
 static char text[JSON_LINE_MAX + 1];
+static struct interface_names *named;
 
 static json_t *parsed(struct flow flow)
 {
-    size_t octets = json_flow(text, &flow);
+    size_t octets = json_flow(text, &flow, named);
     ck_assert_uint_le(octets, JSON_LINE_MAX);
     ck_assert_int_eq(text[octets - 1], '\n');
     ck_assert_ptr_eq(memchr(text, '\n', octets), text + octets - 1);
@@ -129,6 +130,38 @@ START_TEST(interfaces)
 }
 END_TEST
 
+/* Four interfaces, one with what a name may have at its worst. */
+static struct interface_names *some_names(void)
+{
+    static const struct interface_name each[] = {
+        {3, "lan0", ""}, {17, "ppp0", "uplink"}, {18, "wg\"\\0", ""}, {UINT32_MAX, "fifteen-octets0", ""}};
+    struct interface_names *names = interface_names_allocate(sizeof(each) / sizeof(each[0]));
+    memcpy(names->each, each, sizeof(each));
+    return names;
+}
+
+START_TEST(interfaces_by_name)
+{
+    struct flow flow = sample_flow(IPPROTO_UDP, "10.0.0.1", 1, "10.0.0.2", 2);
+    flow.in_interface[FLOW_ORIGINAL] = 3;
+    flow.out_interface[FLOW_ORIGINAL] = 0;
+    flow.in_interface[FLOW_REPLY] = 18;
+    flow.out_interface[FLOW_REPLY] = 17;
+    flow.has |= FLOW_HAS_INTERFACES << FLOW_ORIGINAL;
+    ck_assert(!has_key(flow, "in_interface_name"));
+    named = some_names();
+    ck_assert(!has_key(flow, "out_interface_name"));
+    ck_assert(!has_key(flow, "reply_in_interface_name"));
+    flow.has |= FLOW_HAS_INTERFACES << FLOW_REPLY;
+    json_t *object = parsed(flow);
+    ck_assert_str_eq(json_string_value(json_object_get(object, "in_interface_name")), "lan0");
+    ck_assert_str_eq(json_string_value(json_object_get(object, "reply_in_interface_name")), "wg\"\\0");
+    ck_assert_str_eq(json_string_value(json_object_get(object, "reply_out_interface_name")), "ppp0");
+    json_decref(object);
+    free(named);
+}
+END_TEST
+
 /* The type of an ICMP message has no meaning in the other family. */
 START_TEST(icmp_of_the_other_family)
 {
@@ -143,7 +176,9 @@ START_TEST(extremes)
 {
     char *line = calloc(1, JSON_LINE_MAX + 1);
     struct flow flow = sample_longest_flow();
-    size_t octets = json_flow(line, &flow);
+    named = some_names();
+    memset(named->each[3].name, '"', IFNAMSIZ - 1);
+    size_t octets = json_flow(line, &flow, named);
     ck_assert_uint_le(octets, JSON_LINE_MAX);
     ck_assert_ptr_ne(strstr(line, ",\"packets\":18446744073709551615,"), NULL);
     ck_assert_ptr_ne(strstr(line, ",\"reply_octets\":18446744073709551615,"), NULL);
@@ -152,6 +187,8 @@ START_TEST(extremes)
     ck_assert_ptr_ne(strstr(line, "\"stop\":\"2554-07-21T23:34:33.709551615Z\","), NULL);
     ck_assert_ptr_ne(strstr(line, "\"mark\":4294967295,\"zone\":0,\"original_zone\":65535,"), NULL);
     free(line);
+    free(named);
+    named = NULL;
 
     flow.packets[0] = flow.packets[1] = flow.octets[0] = flow.octets[1] = INT64_MAX;
     flow.start_ns = flow.stop_ns = INT64_MAX;
@@ -214,6 +251,7 @@ int main(void)
     tcase_add_test(tests, icmpv6);
     tcase_add_test(tests, as_little_as_can_be);
     tcase_add_test(tests, interfaces);
+    tcase_add_test(tests, interfaces_by_name);
     tcase_add_test(tests, icmp_of_the_other_family);
     tcase_add_test(tests, extremes);
     tcase_add_test(tests, stop_before_start);

@@ -202,6 +202,22 @@ START_TEST(readers_come_and_go)
 }
 END_TEST
 
+START_TEST(interfaces_have_names)
+{
+    struct interface_names *names = interface_names_allocate(1);
+    struct reader *reader = come();
+    names->each[0] = (struct interface_name){.number = 3, .name = "eth0"};
+    flow.in_interface[FLOW_ORIGINAL] = 3;
+    flow.has |= FLOW_HAS_INTERFACES << FLOW_ORIGINAL;
+    json_socket_name_interfaces(opened, names);
+    add(1);
+    take_all(reader);
+    ck_assert_ptr_nonnull(strstr(reader->line, ",\"in_interface_name\":\"eth0\","));
+    leave(reader);
+    free(names);
+}
+END_TEST
+
 /* One that does not read loses its own oldest lines; the others get all, and so does it once it reads again.
  */
 START_TEST(a_slow_reader_loses_its_own_lines)
@@ -393,6 +409,7 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, readers_come_and_go);
+    tcase_add_test(tests, interfaces_have_names);
     tcase_add_test(tests, a_slow_reader_loses_its_own_lines);
     tcase_add_test(tests, a_reader_of_few_octets);
     tcase_add_test(tests, a_reader_leaves_amid);

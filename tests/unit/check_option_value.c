@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -489,6 +490,37 @@ START_TEST(texts)
 }
 END_TEST
 
+START_TEST(interface_numbers)
+{
+    check_json("interface-index", "{}");
+    check_set("interface-index", "lan0=1");
+    check_set("interface-index", "a=b=2147483647"); /* the kernel takes such a name */
+    check_json("interface-index", "{\"lan0\":1,\"a=b\":2147483647}");
+    ck_assert_uint_eq(options.interface_numbers.count, 2);
+    ck_assert_str_eq(options.interface_numbers.each[1].name, "a=b");
+    check_refused("interface-index", "lan0=3", "interface lan0 is given twice");
+    check_refused("interface-index", "lan1=1", "lan0 and lan1 have the number 1");
+    const char *const names[] = {"=1", "a name=1", "eth0:1=1", "a/b=1", "sixteen-octets-0=1", ".=1", "..=1"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        check_refused("interface-index", names[i], "is not the name of an interface");
+    const char *const numbers[] = {"eth0=",   "eth0=0",    "eth0=2147483648", "eth0=1x",
+                                   "eth0=-1", "eth0=0x10", "eth0= 1",         "eth0=99999999999999999999"};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        check_refused("interface-index", numbers[i],
+                      "is not the number of an interface: give 1 to 2147483647");
+    check_refused("interface-index", "eth0", "give NAME=NUMBER, as in eth0=2");
+    check_refused("interface-index", "", "give NAME=NUMBER, as in eth0=2");
+    option_value_clear(option_table_find("interface-index"), &options);
+    check_json("interface-index", "{}");
+    char text[32];
+    for (unsigned i = 0; i < INTERFACE_NUMBERS_MAX; i++) {
+        snprintf(text, sizeof(text), "veth%u=%u", i, i + 1);
+        check_set("interface-index", text);
+    }
+    check_refused("interface-index", "last=1000", "interface last is one too many: give 256 at most");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("option_value");
@@ -516,6 +548,7 @@ int main(void)
     tcase_add_test(tests, too_many_collectors);
     tcase_add_test(tests, addresses);
     tcase_add_test(tests, texts);
+    tcase_add_test(tests, interface_numbers);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "ctflow9/netflow/epoch.h"
@@ -288,13 +290,13 @@ START_TEST(templates_fit_one_datagram_and_tell_everything)
     open_packet();
     const struct packet_totals totals = {
         .octets = 1234567, .datagrams = 890, .records = 4242, .records_dropped = 17};
-    packet_templates(packet, &totals, now, collect, &sink);
+    packet_templates(packet, &totals, &(struct packet_naming){0}, now, collect, &sink);
     ck_assert_uint_eq(sink.count, 1);
     unsigned templates, options_templates, options_records;
     count_announced(&templates, &options_templates, &options_records);
     ck_assert_uint_eq(templates, 16);
-    ck_assert_uint_eq(options_templates, fields_options_count);
-    ck_assert_uint_eq(options_records, fields_options_count);
+    ck_assert_uint_eq(options_templates, fields_options_count - 1); /* no interface has a name */
+    ck_assert_uint_eq(options_records, fields_options_count - 1);
 
     const struct datagram *datagram = &sink.datagrams[0];
     for (uint64_t at = PACKET_HEADER_OCTETS; at < datagram->octets; at += get(datagram->data + at + 2, 2)) {
@@ -323,13 +325,13 @@ START_TEST(templates_are_split_when_datagrams_are_small)
     config.max_datagram = PACKET_OCTETS_MIN;
     config.fields = FIELDS_MARK | FIELDS_ZONE | FIELDS_TIMES;
     open_packet();
-    packet_templates(packet, &(struct packet_totals){0}, now, collect, &sink);
+    packet_templates(packet, &(struct packet_totals){0}, &(struct packet_naming){0}, now, collect, &sink);
     ck_assert_uint_ge(sink.count, 3);
     unsigned templates, options_templates, options_records;
     count_announced(&templates, &options_templates, &options_records);
     ck_assert_uint_eq(templates, 16);
-    ck_assert_uint_eq(options_templates, fields_options_count);
-    ck_assert_uint_eq(options_records, fields_options_count);
+    ck_assert_uint_eq(options_templates, fields_options_count - 1); /* no interface has a name */
+    ck_assert_uint_eq(options_records, fields_options_count - 1);
 }
 END_TEST
 
@@ -337,7 +339,7 @@ END_TEST
 START_TEST(every_data_template_was_announced)
 {
     open_packet();
-    packet_templates(packet, &(struct packet_totals){0}, now, collect, &sink);
+    packet_templates(packet, &(struct packet_totals){0}, &(struct packet_naming){0}, now, collect, &sink);
     bool announced[65536] = {false};
     const struct datagram *datagram = &sink.datagrams[0];
     for (uint64_t at = PACKET_HEADER_OCTETS; at < datagram->octets; at += get(datagram->data + at + 2, 2))
@@ -349,6 +351,131 @@ START_TEST(every_data_template_was_announced)
         ck_assert(announced[id]);
         announced[id] = false; /* each its own */
     }
+}
+END_TEST
+
+/* The numbers in the rows of 271 that the sink got, in their order. Returns how many. */
+static unsigned told(uint32_t *numbers)
+{
+    enum { ROW = 104 };
+    unsigned count = 0;
+    for (unsigned i = 0; i < sink.count; i++) {
+        const struct datagram *datagram = &sink.datagrams[i];
+        bool has_template = false;
+        ck_assert_uint_le(datagram->octets, config.max_datagram);
+        for (uint64_t at = PACKET_HEADER_OCTETS; at < datagram->octets;
+             at += get(datagram->data + at + 2, 2)) {
+            uint64_t id = get(datagram->data + at, 2);
+            has_template |= id == 1 && get(datagram->data + at + 4, 2) == 271;
+            ck_assert(id != 271 || has_template);
+            for (uint64_t row = 4; id == 271 && row < get(datagram->data + at + 2, 2); row += ROW)
+                numbers[count++] = (uint32_t)get(datagram->data + at + row + 4, 4);
+        }
+    }
+    return count;
+}
+
+static struct interface_names *names_of(size_t count)
+{
+    struct interface_names *names = interface_names_allocate(count);
+    for (size_t i = 0; i < count; i++) {
+        names->each[i].number = 100 + (uint32_t)i;
+        snprintf(names->each[i].name, sizeof(names->each[i].name), "veth%u", (unsigned)i);
+    }
+    return names;
+}
+
+static unsigned tell(struct packet_naming *naming, uint32_t *numbers)
+{
+    sink.count = 0;
+    packet_templates(packet, &(struct packet_totals){0}, naming, now, collect, &sink);
+    return told(numbers);
+}
+
+START_TEST(names_of_interfaces_are_octet_exact)
+{
+    struct packet_naming naming = {0};
+    struct interface_names *names = names_of(2);
+    uint32_t numbers[8];
+    open_packet();
+    ck_assert(packet_has_named(packet, &naming)); /* there are none */
+    ck_assert_uint_eq(tell(&naming, numbers), 0);
+    names->each[0] = (struct interface_name){7, "ppp0", "the uplink"};
+    memset(names->each[1].name, 'n', sizeof(names->each[1].name) - 1);
+    memset(names->each[1].alias, 'a', sizeof(names->each[1].alias) - 1);
+    packet_name_interfaces(packet, names);
+    ck_assert(!packet_has_named(packet, &naming));
+    ck_assert_uint_eq(tell(&naming, numbers), 2);
+    ck_assert(packet_has_named(packet, &naming));
+
+    enum { FLOWSET = 4 + 104 };
+    uint8_t want[2][FLOWSET] = {{1, 15, 0, FLOWSET}, {1, 15, 0, FLOWSET}};
+    want[0][4 + 7] = 7;
+    memcpy(want[0] + 4 + 8, "ppp0", 4);
+    memcpy(want[0] + 4 + 40, "the uplink", 10);
+    want[1][4 + 7] = 101;
+    memset(want[1] + 4 + 8, 'n', 15);
+    memset(want[1] + 4 + 40, 'a', 64);
+    const struct datagram *last = &sink.datagrams[sink.count - 1];
+    ck_assert_uint_eq(count_of(last), 3); /* with its template */
+    ck_assert_mem_eq(last->data + last->octets - sizeof(want), want, sizeof(want));
+    free(names);
+}
+END_TEST
+
+/* nfdump shows 83 alone. */
+START_TEST(an_interface_without_alias_is_described_by_its_name)
+{
+    struct packet_naming naming = {0};
+    struct interface_names *names = names_of(1);
+    uint32_t numbers[8];
+    open_packet();
+    packet_name_interfaces(packet, names);
+    ck_assert_uint_eq(tell(&naming, numbers), 1);
+    const struct datagram *last = &sink.datagrams[sink.count - 1];
+    ck_assert_str_eq((const char *)last->data + last->octets - 64, "veth0");
+    free(names);
+}
+END_TEST
+
+START_TEST(many_interfaces_take_turns)
+{
+    enum { MANY = 100, TURNS = (MANY + PACKET_NAMES_MAX - 1) / PACKET_NAMES_MAX };
+    struct packet_naming naming = {0};
+    struct interface_names *names = names_of(MANY), *others = names_of(MANY - 50);
+    uint32_t numbers[PACKET_NAMES_MAX];
+    bool seen[100 + MANY] = {false};
+    config.max_datagram = _i == 0 ? 1400 : PACKET_OCTETS_MIN;
+    open_packet();
+    packet_name_interfaces(packet, names);
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        ck_assert(!packet_has_named(packet, &naming));
+        unsigned count = tell(&naming, numbers);
+        ck_assert_uint_eq(count, PACKET_NAMES_MAX);
+        for (unsigned i = 0; i < count; i++)
+            seen[numbers[i]] = true;
+    }
+    ck_assert(packet_has_named(packet, &naming));
+    for (unsigned i = 0; i < MANY; i++)
+        ck_assert(seen[100 + i]);
+
+    /* It goes on where it was, with a shorter table too. */
+    tell(&naming, numbers);
+    ck_assert_uint_eq(numbers[0], 100 + TURNS * PACKET_NAMES_MAX % MANY);
+    for (unsigned turn = 1; turn < 6; turn++)
+        tell(&naming, numbers);
+    ck_assert_uint_gt(naming.next, 50);
+    packet_name_interfaces(packet, others);
+    memset(seen, 0, sizeof(seen));
+    while (!packet_has_named(packet, &naming))
+        for (unsigned i = tell(&naming, numbers); i > 0; i--)
+            seen[numbers[i - 1]] = true;
+    for (unsigned i = 0; i < 50; i++)
+        ck_assert(seen[100 + i]);
+    packet_name_interfaces(packet, NULL);
+    ck_assert_uint_eq(tell(&naming, numbers), 0);
+    free(names);
+    free(others);
 }
 END_TEST
 
@@ -381,6 +508,9 @@ int main(void)
     tcase_add_test(tests, templates_fit_one_datagram_and_tell_everything);
     tcase_add_test(tests, templates_are_split_when_datagrams_are_small);
     tcase_add_test(tests, every_data_template_was_announced);
+    tcase_add_test(tests, names_of_interfaces_are_octet_exact);
+    tcase_add_test(tests, an_interface_without_alias_is_described_by_its_name);
+    tcase_add_loop_test(tests, many_interfaces_take_turns, 0, 2);
     tcase_add_test(tests, sequence_is_set_and_nothing_else);
     suite_add_tcase(suite, tests);
     return run_suite(suite);

@@ -212,7 +212,7 @@ START_TEST(only_possible_templates_are_announced)
                  {AGGREGATE_KEY_NAT, 8},
                  {AGGREGATE_KEY_NAT | AGGREGATE_KEY_DPORT, 16}};
     open_merging(cases[_i].keys, 32);
-    packet_templates(packet, &(struct packet_totals){0}, now, collect, &sink);
+    packet_templates(packet, &(struct packet_totals){0}, &(struct packet_naming){0}, now, collect, &sink);
     unsigned templates, options_templates, options_records;
     count_announced(&templates, &options_templates, &options_records);
     ck_assert_uint_eq(templates, cases[_i].templates);

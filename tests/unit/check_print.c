@@ -10,10 +10,11 @@
 #include "sample_flow.h"
 
 static char text[PRINT_LINE_MAX + 1];
+static struct interface_names *named;
 
 static const char *printed(struct flow flow)
 {
-    size_t octets = print_flow(text, &flow);
+    size_t octets = print_flow(text, &flow, named);
     ck_assert_uint_le(octets, PRINT_LINE_MAX);
     ck_assert_int_eq(text[octets - 1], '\n');
     text[octets - 1] = '\0';
@@ -123,6 +124,32 @@ START_TEST(ways)
     ck_assert_str_eq(printed(flow) + 121, "via 3>17 back 18>3");
     flow.has &= ~(uint32_t)FLOW_HAS_INTERFACES;
     ck_assert_str_eq(printed(flow) + 121, "via 3>18");
+}
+END_TEST
+
+/* Four interfaces, one with what a name may have at its worst. */
+static struct interface_names *some_names(void)
+{
+    static const struct interface_name each[] = {
+        {3, "lan0", ""}, {17, "ppp0", "uplink"}, {18, "wg\"\\0", ""}, {UINT32_MAX, "fifteen-octets0", ""}};
+    struct interface_names *names = interface_names_allocate(sizeof(each) / sizeof(each[0]));
+    memcpy(names->each, each, sizeof(each));
+    return names;
+}
+
+START_TEST(ways_by_name)
+{
+    struct flow flow = sample_flow(IPPROTO_UDP, "10.0.0.1", 1, "10.0.0.2", 2);
+    flow.in_interface[FLOW_ORIGINAL] = 3;
+    flow.out_interface[FLOW_ORIGINAL] = 17;
+    flow.has |= FLOW_HAS_INTERFACES << FLOW_ORIGINAL;
+    named = some_names();
+    ck_assert_str_eq(printed(flow) + 121, "via lan0>ppp0");
+    flow.out_interface[FLOW_ORIGINAL] = 4;
+    ck_assert_str_eq(printed(flow) + 121, "via lan0>4");
+    flow.out_interface[FLOW_ORIGINAL] = 0;
+    ck_assert_str_eq(printed(flow) + 121, "via lan0>0");
+    free(named);
 }
 END_TEST
 
@@ -264,9 +291,11 @@ START_TEST(longest)
 {
     char *line = malloc(PRINT_LINE_MAX); /* so that AddressSanitizer sees one octet more */
     struct flow flow = sample_longest_flow();
-    size_t octets = print_flow(line, &flow);
+    named = some_names();
+    size_t octets = print_flow(line, &flow, named);
     ck_assert_uint_le(octets, PRINT_LINE_MAX);
     ck_assert_uint_gt(octets, 250);
+    free(named);
     free(line);
 }
 END_TEST
@@ -282,6 +311,7 @@ int main(void)
     tcase_add_test(tests, source_nat);
     tcase_add_test(tests, destination_nat_of_the_port_alone);
     tcase_add_test(tests, ways);
+    tcase_add_test(tests, ways_by_name);
     tcase_add_test(tests, both_nats_mark_and_zone);
     tcase_add_test(tests, icmp);
     tcase_add_test(tests, icmpv6);

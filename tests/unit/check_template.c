@@ -106,6 +106,7 @@ static const struct expected options[] = {
     {0, 270, 9, {{1, 4}, {34, 4}, {35, 1}}},
     {0, 273, 32, {{1, 4}, {40, 8}, {41, 8}, {42, 8}, {36, 2}, {37, 2}}},
     {0, 274, 12, {{1, 4}, {166, 8}}},
+    {0, 271, 104, {{1, 4}, {10, 4}, {82, 32}, {83, 64}}},
 };
 
 static size_t count_fields(const struct expected *expected)

@@ -63,7 +63,7 @@ static void check_announced(void)
 {
     sink.count = 0;
     open_packet();
-    packet_templates(packet, &(struct packet_totals){0}, now, collect, &sink);
+    packet_templates(packet, &(struct packet_totals){0}, &(struct packet_naming){0}, now, collect, &sink);
     packet_close(packet);
     packet = NULL;
     for (unsigned i = 0; i < sink.count; i++) {

@@ -200,12 +200,20 @@ struct exporter {
 static struct exporter exporter;
 static _Atomic unsigned exported, wanted_flows;
 static _Atomic bool hurried;
+static _Atomic size_t named; /* interfaces that the exporter was given the names of */
 static int signal_fd;
 
 static void tell_signal(void)
 {
     if (eventfd_write(signal_fd, 1) != 0)
         abort();
+}
+
+void exporter_name_interfaces(struct exporter *own, struct interface_names *names)
+{
+    (void)own;
+    named += names->count;
+    free(names);
 }
 
 void exporter_begin(struct exporter *own, struct instant now)
@@ -260,6 +268,8 @@ bool signals_take(struct signals *signals, uint64_t now_ns)
 static struct notify *notify;
 static pthread_t watch;
 
+static struct interfaces_config interfaces;
+
 static int run(unsigned count, unsigned flows)
 {
     struct signals signals = {.fd = signal_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
@@ -268,6 +278,7 @@ static int run(unsigned count, unsigned flows)
     const struct workers_config config = {.count = count,
                                           .netns = "",
                                           .notify = notify,
+                                          .interfaces = interfaces,
                                           .sources = {.conntrack = (const void *)&flows},
                                           .limits = {.drain = LIMIT, .flows_ring = 1024, .rounds = 2}};
     fake.source.ops = &fake_source;
@@ -347,6 +358,15 @@ START_TEST(a_source_that_does_not_start_ends_all)
 }
 END_TEST
 
+START_TEST(the_exporter_gets_the_interfaces_names)
+{
+    const struct interface_numbers numbers = {.count = 2, .each = {{"one", 7}, {"two", 8}}};
+    interfaces = (struct interfaces_config){.numbers = &numbers, .given_only = true};
+    ck_assert_int_eq(run((unsigned)_i, 0), 0);
+    ck_assert_uint_eq(named, 2);
+}
+END_TEST
+
 static int manager;
 
 static const char *told(void)
@@ -409,6 +429,7 @@ int main(void)
     tcase_add_test(tcase, a_second_signal_hurries);
     tcase_add_test(tcase, ends_when_nobody_is_left_to_export_to);
     tcase_add_loop_test(tcase, a_worker_that_hangs_is_told, 0, 3);
+    tcase_add_loop_test(tcase, the_exporter_gets_the_interfaces_names, 1, 3);
     tcase_add_test(tcase, a_source_that_does_not_start_ends_all);
     Suite *suite = suite_create("worker");
     suite_add_tcase(suite, tcase);

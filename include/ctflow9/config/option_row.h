@@ -9,8 +9,8 @@
  * are commands, on the command line only: what to do, not how.
  */
 
-struct option_type; /* option_type.h; there are those of option_text.h, option_number.h, option_host.h and
-                       option_list.h */
+struct option_type; /* option_type.h; there are those of option_text.h, option_number.h, option_host.h,
+                       option_list.h and option_interfaces.h */
 
 enum { OPTION_RANGE_MAX = 96 }; /* a range in words */
 

@@ -21,7 +21,8 @@ struct option_type {
     void (*clear)(const struct option_row *row, struct options *options);
     /* Writes the range; NULL = there is none. */
     void (*range)(const struct option_row *row, char text[OPTION_RANGE_MAX]);
-    /* What the configuration may give, a bit for each; a list may be an array of them as well. */
+    /* What the configuration may give, a bit for each; a list may be an array of them as well. Of an object
+     * each member is set by the text NAME=VALUE. */
     unsigned json_types;
     const char *wanted; /* how people say that */
 };

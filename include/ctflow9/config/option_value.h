@@ -30,6 +30,11 @@ int option_value_set(const struct option_row *row, struct options *options, cons
 int option_value_set_json(const struct option_row *row, struct options *options, const json_t *value,
                           struct option_error *why);
 
+/* Its key may have an object, of which each member is set by itself. */
+bool option_has_members(const struct option_row *row);
+int option_value_set_member(const struct option_row *row, struct options *options, const char *name,
+                            const json_t *value, struct option_error *why);
+
 /* A new reference: what the configuration would say, null for none; NULL when there is no memory. */
 json_t *option_value_json(const struct option_row *row, const struct options *options);
 

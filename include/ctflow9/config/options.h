@@ -7,6 +7,7 @@
 
 #include "ctflow9/base/host_port.h"
 #include "ctflow9/input/interface_marks.h"
+#include "ctflow9/input/interfaces.h"
 #include "ctflow9/input/netlink_filter.h"
 #include "ctflow9/netflow/aggregate.h"
 #include "ctflow9/netflow/fields.h"
@@ -34,6 +35,7 @@ struct options {
         source_address[OPTIONS_TEXT_MAX + 1]; /* "" = the kernel chooses; else a valid IPv4 or IPv6 address */
     struct netlink_mark mark;
     struct interface_marks interface_marks;
+    struct interface_numbers interface_numbers;
     char netns[OPTIONS_TEXT_MAX +
                1];          /* "" = the own one; a name below /run/netns, or a path when it holds a '/' */
     uint64_t rcvbuf_octets; /* given in octets or with K, M, G (powers of 1024) */

@@ -42,9 +42,9 @@ void announcement_begin(struct announcement *announcement, uint32_t source_id, u
 void announcement_add(struct announcement *announcement, const struct template *layout);
 
 /*
- * An options template, and all rows after it, several to a FlowSet. Those that do not fit go on in the next
- * datagram, which has the template as well: no row depends on another datagram. A table that nobody provides
- * is left out; one without rows is its template alone.
+ * An options template, and all rows after it, several to a FlowSet unless they are to be apart. Those that do
+ * not fit go on in the next datagram, which has the template as well: no row depends on another datagram. A
+ * table that nobody provides is left out; one without rows is its template alone.
  */
 void announcement_add_options(struct announcement *announcement, const struct fields_options *options,
                               const struct announcement_provider *provider);

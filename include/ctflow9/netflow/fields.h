@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -98,8 +99,9 @@ extern const struct fields_kind fields_connection; /* struct record */
 
 /* Who has the rows of a table of options data. */
 enum fields_rows {
-    FIELDS_ROWS_EXPORTER, /* one row, a struct exporter_record */
-    FIELDS_ROWS           /* how many there are */
+    FIELDS_ROWS_EXPORTER,   /* one row, a struct exporter_record */
+    FIELDS_ROWS_INTERFACES, /* one for each interface, a struct interface_record */
+    FIELDS_ROWS             /* how many there are */
 };
 
 /* Options data (RFC 3954 6.1), one table to a row: the scope is the first field, element 1 = System. */
@@ -107,6 +109,7 @@ struct fields_options {
     enum fields_rows rows;
     uint16_t template_id;
     uint16_t count;
+    bool rows_apart; /* each row has a FlowSet of its own */
     struct field fields[8];
 };
 

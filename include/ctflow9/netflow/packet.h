@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -8,6 +9,7 @@
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
 #include "ctflow9/flow/flow.h"
+#include "ctflow9/flow/interface_names.h"
 #include "ctflow9/netflow/aggregate.h"
 #include "ctflow9/netflow/fields.h"
 #include "ctflow9/netflow/packet_header.h"
@@ -62,10 +64,24 @@ struct packet_totals {
     uint64_t records_dropped;
 };
 
+/* How far one collector has been told the names of the interfaces; all 0: not at all. */
+struct packet_naming {
+    uint64_t table;      /* which it is being told, of those that were given */
+    uint32_t next, left; /* the row that comes next, and how many it does not know */
+};
+
+/* The interfaces' names from now on, which outlive the packet or the next call; NULL = none. */
+void packet_name_interfaces(struct packet *packet, const struct interface_names *names);
+
+/* Whether a collector knows them all. */
+bool packet_has_named(const struct packet *packet, const struct packet_naming *naming);
+
 /*
  * Gives sink every template (all shapes that are possible, options templates) and the options data (270
  * sampling, 273 exporter totals, 274 losses), in as many datagrams as it takes (one by default); records is
- * 0.
+ * 0. Interfaces' names (271) are told PACKET_NAMES_MAX at a time, each turn those that come next: naming is
+ * moved on.
  */
-void packet_templates(struct packet *packet, const struct packet_totals *totals, struct instant now,
-                      packet_sink *sink, void *context);
+enum { PACKET_NAMES_MAX = 12 }; /* what one datagram of the usual size holds */
+void packet_templates(struct packet *packet, const struct packet_totals *totals, struct packet_naming *naming,
+                      struct instant now, packet_sink *sink, void *context);

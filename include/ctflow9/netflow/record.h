@@ -44,3 +44,11 @@ struct exporter_record {
     be64 exported_octets, exported_messages, exported_records; /* to one collector */
     be64 not_sent_records;
 };
+
+/* What it tells of an interface; texts end with their octets or before, by 0. */
+struct interface_record {
+    be32 scope_system;
+    be32 number;
+    char name[32];
+    char description[64];
+};

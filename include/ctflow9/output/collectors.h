@@ -22,8 +22,9 @@
  *    collector sees is the loss.
  *  - Templates go first, again after template_refresh_s (also when idle) and template_datagrams datagrams
  *    (both at least 1), after connecting anew, and before the next data after an ICMP error or a loss. Errors
- *    and losses ask for them once a second at most. After an ICMP error data waits for them, but for what was
- *    waiting already when they last went: a port that stays closed is sent to all the same.
+ *    and losses ask for them once a second at most, and so do interfaces' names that the collector has not
+ *    been told, a few of which come with them (packet.h). After an ICMP error data waits for them, but for
+ * what was waiting already when they last went: a port that stays closed is sent to all the same.
  *  - max_rate paces data records, smoothly, with bursts of 10 ms worth or one datagram. Templates are not
  *    paced.
  *  - Runs of datagrams of one size (but the last) leave as one message with UDP_SEGMENT, at most 64 and

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "ctflow9/flow/flow.h"
+#include "ctflow9/flow/interface_names.h"
 
 enum { JSON_LINE_MAX = 2048 };
 
@@ -16,9 +17,10 @@ enum { JSON_LINE_MAX = 2048 };
  *    numbers, nanoseconds since 1970 would not survive readers that keep numbers as doubles (jq, JavaScript).
  *  - Counters are numbers, up to 2^64-1.
  *  - An enum is a number; beside it stands KEY_name when the value has a name.
+ *  - An interface is a number as well; its name is one of names, which may be NULL.
  *  - Keys without a prefix speak of the original direction, the one that began; reply_… of the other.
  */
-size_t json_flow(char *line, const struct flow *flow);
+size_t json_flow(char *line, const struct flow *flow, const struct interface_names *names);
 
 /* The key with that number, in the order of the line; NULL after the last. */
 const char *json_key(size_t number);

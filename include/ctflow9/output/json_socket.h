@@ -7,6 +7,7 @@
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
 #include "ctflow9/flow/flow.h"
+#include "ctflow9/flow/interface_names.h"
 
 enum { JSON_SOCKET_READERS_MAX = 64 };
 
@@ -25,6 +26,9 @@ struct json_socket;
 /* stats outlives the socket. 0, or -errno with the reason logged. */
 int json_socket_open(struct json_socket **socket, const char *path, struct stats *stats);
 void json_socket_close(struct json_socket *socket); /* NULL is fine; the path is free again */
+
+/* The interfaces' names from now on, which outlive the socket or the next call; NULL = none. */
+void json_socket_name_interfaces(struct json_socket *socket, const struct interface_names *names);
 
 void json_socket_add(struct json_socket *socket, const struct flow *flow);
 

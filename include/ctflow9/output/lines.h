@@ -8,6 +8,7 @@
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
 #include "ctflow9/flow/flow.h"
+#include "ctflow9/flow/interface_names.h"
 
 /*
  * Flows as lines on standard output: for people, or as JSON. Every flow is counted once, in lines when its
@@ -26,6 +27,9 @@ struct lines_config {
 /* 0, or -errno with the reason logged. A terminal is given a heading. */
 int lines_open(struct lines **lines, const struct lines_config *config);
 void lines_close(struct lines *lines); /* NULL is fine */
+
+/* The interfaces' names from now on, which outlive the lines or the next call; NULL = none. */
+void lines_name_interfaces(struct lines *lines, const struct interface_names *names);
 
 void lines_add(struct lines *lines, const struct flow *flow);
 

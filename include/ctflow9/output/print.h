@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "ctflow9/flow/flow.h"
+#include "ctflow9/flow/interface_names.h"
 
 enum { PRINT_LINE_MAX = 512 };
 
@@ -19,13 +20,14 @@ enum { PRINT_LINE_MAX = 512 };
  *  <-        the same for the way back
  *  END       idle (timed out), active (a long one's report), closed (TCP end seen), forced (entry removed),
  *            lack (of resources)
- *  then      via IN>OUT    by number, the interfaces that packets from FROM came in and went out by
+ *  then      via IN>OUT    the interfaces that packets from FROM came in and went out by: by name where that
+ *                          is known (names may be NULL), else by number
  *            back IN>OUT   those of packets from TO, where they are others
  *            snat ADDRESS  what the other side saw as FROM
  *            dnat ADDRESS  where TO really was
  *            mark, zone    when there are some
  */
-size_t print_flow(char *line, const struct flow *flow);
+size_t print_flow(char *line, const struct flow *flow, const struct interface_names *names);
 
 /* The heading that names the columns, same shape. */
 size_t print_heading(char *line);

@@ -10,6 +10,7 @@
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/stats.h"
 #include "ctflow9/flow/flow.h"
+#include "ctflow9/flow/interface_names.h"
 #include "ctflow9/netflow/aggregate.h"
 #include "ctflow9/output/collector.h"
 
@@ -38,6 +39,9 @@ struct exporter_config {
 int exporter_open(struct exporter **exporter, const struct exporter_config *config, struct stats *stats,
                   struct instant now);
 void exporter_close(struct exporter *exporter); /* NULL is fine */
+
+/* The interfaces' names from now on; they are the exporter's, to be freed. */
+void exporter_name_interfaces(struct exporter *exporter, struct interface_names *names);
 
 /* Before each drain: the time that its flows begin to wait at. */
 void exporter_begin(struct exporter *exporter, struct instant now);

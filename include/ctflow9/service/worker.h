@@ -11,6 +11,7 @@
 #include "ctflow9/base/wall_clock.h"
 #include "ctflow9/flow/flow_outlet.h"
 #include "ctflow9/input/interface_marks.h"
+#include "ctflow9/input/interfaces.h"
 #include "ctflow9/input/netns.h"
 #include "ctflow9/input/sources.h"
 #include "ctflow9/service/export_role.h"
@@ -45,6 +46,7 @@ struct workers {
     struct stats *totals;      /* the exporter counts in it too */
     struct sources sources;
     struct interface_marks marks;
+    struct interfaces *interfaces; /* NULL: they have no names */
     struct worker_limits limits;
     const char *netns;        /* --netns; empty = none */
     struct netns_id netns_id; /* the one that is read */

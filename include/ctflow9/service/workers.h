@@ -5,6 +5,7 @@
 
 #include "ctflow9/base/stats.h"
 #include "ctflow9/input/interface_marks.h"
+#include "ctflow9/input/interfaces.h"
 #include "ctflow9/input/sources.h"
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/notify.h"
@@ -29,7 +30,8 @@ struct workers_config {
     struct notify *notify; /* is told that they read, and then how they get on; outlives them; may be NULL */
     struct sources_config sources;
     struct interface_marks marks;
-    struct worker_limits limits; /* for tests; all 0 = as is good */
+    struct interfaces_config interfaces; /* numbers is NULL: they have no names */
+    struct worker_limits limits;         /* for tests; all 0 = as is good */
 };
 
 /* Opens all sources, in the thread's present network namespace. 0 or -errno, with the reason logged. */
