@@ -9,6 +9,7 @@
 #include "ctflow9/input/netns.h"
 #include "ctflow9/service/configs.h"
 #include "ctflow9/service/exporter.h"
+#include "ctflow9/service/metrics.h"
 #include "ctflow9/service/notify.h"
 #include "ctflow9/service/privileges.h"
 #include "ctflow9/service/signals.h"
@@ -18,11 +19,13 @@ enum { EXIT_REFUSED = 2 };
 
 /* Connection tracking is read where --netns says; everything else stays in the namespace we were started in.
  */
-static int open_workers(struct workers **workers, const struct options *options, struct notify *notify)
+static int open_workers(struct workers **workers, const struct options *options, struct notify *notify,
+                        struct metrics *metrics)
 {
     struct reading_config config;
     configs_of_reading(&config, options);
     config.workers.notify = notify;
+    config.workers.metrics = metrics;
     if (options->netns[0] == '\0')
         return workers_open(workers, &config.workers);
     int left = netns_enter(options->netns);
@@ -49,17 +52,26 @@ static int open_exporter(struct exporter **exporter, const struct options *optio
     return exporter_open(exporter, &config, totals, instant_now());
 }
 
+static int open_metrics(struct metrics **metrics, const struct options *options)
+{
+    struct metrics_config config;
+    configs_of_metrics(&config, options);
+    return metrics_open(metrics, &config);
+}
+
 /* Reads one network namespace. What workers_run() returns, or -errno. */
 static int run(const struct options *options, struct exporter **exporter, struct stats *totals,
-               struct signals *signals, struct notify *notify)
+               struct signals *signals, struct notify *notify, struct metrics *metrics)
 {
     struct workers *workers = NULL;
-    int outcome =
-        explain(open_workers(&workers, options, notify), "set up the reading of connection tracking");
+    int outcome = explain(open_workers(&workers, options, notify, metrics),
+                          "set up the reading of connection tracking");
     if (!outcome && privileges_drop() != 0)
         log_debug("CAP_BPF and CAP_PERFMON were not given up");
     if (!outcome && !*exporter)
         outcome = explain(open_exporter(exporter, options, totals), "set up the export");
+    if (!outcome)
+        outcome = explain(metrics_start(metrics), "tell metrics");
     if (!outcome)
         outcome = workers_run(workers, *exporter, totals, signals);
     if (outcome < 0)
@@ -75,6 +87,7 @@ int main(int argc, char **argv)
     static struct signals signals;
     struct exporter *exporter = NULL;
     struct notify *notify = NULL;
+    struct metrics *metrics = NULL;
 
     descriptors_take_standard();
     log_init(false);
@@ -94,16 +107,19 @@ int main(int argc, char **argv)
     if (!outcome)
         outcome = explain(notify_open(&notify), "talk to the service manager");
     if (!outcome)
-        outcome = run(&options, &exporter, &totals, &signals, notify);
+        outcome = explain(open_metrics(&metrics, &options), "tell metrics");
+    if (!outcome)
+        outcome = run(&options, &exporter, &totals, &signals, notify, metrics);
     while (outcome == WORKERS_MOVED)
-        outcome = workers_await_netns(options.netns, exporter, &totals, &signals, notify)
-                      ? run(&options, &exporter, &totals, &signals, notify)
+        outcome = workers_await_netns(options.netns, exporter, &totals, &signals, notify, metrics)
+                      ? run(&options, &exporter, &totals, &signals, notify, metrics)
                       : 0;
     if (exporter) {
         exporter_finish(exporter);
         stats_log(&totals);
         exporter_log_stats(exporter);
     }
+    metrics_close(metrics);
     exporter_close(exporter);
     notify_close(notify);
     signals_close(&signals);

@@ -170,6 +170,22 @@ void log_info(const char *format, ...)
     va_end(arguments);
 }
 
+void log_long(const char *what, const char *text)
+{
+    enum { PIECE = 4096 }; /* PIPE_BUF: a pipe that is ready takes so much without blocking */
+
+    char line[LOG_LINE_MAX];
+    size_t octets = start_line(line, LOG_INFO, "");
+    octets = fit(octets, snprintf(line + octets, LOG_LINE_MAX - octets, "%s: ", what));
+    bool taken = put_lost() && put(line, octets);
+    for (size_t left = strlen(text), piece; left > 0 && taken; left -= piece, text += piece) {
+        piece = left < PIECE ? left : PIECE;
+        taken = put(text, piece);
+    }
+    if (!taken || !put("\n", 1))
+        atomic_fetch_add_explicit(&lost_lines, 1, memory_order_relaxed);
+}
+
 void log_debug(const char *format, ...)
 {
     if (!verbose)

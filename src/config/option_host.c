@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/config/option_host.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -81,6 +82,49 @@ const struct option_type option_address = {
     .json = address_json,
     .json_types = OPTION_JSON(STRING),
     .wanted = "a string",
+};
+
+/* ---- where to listen ---- */
+
+static int set_listen(const struct option_row *row, struct options *options, const char *text,
+                      struct option_error *why)
+{
+    char with_host[HOST_PORT_TEXT_MAX];
+    struct host_port read;
+    struct host_port_parts parts;
+    struct sockaddr_storage address;
+    bool is_port = text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
+    if (is_port && strlen(text) < 10) {
+        snprintf(with_host, sizeof(with_host), "127.0.0.1:%s", text);
+        text = with_host;
+    }
+    enum host_port_fault fault = host_port_read(&read, &parts, text, 0);
+    if (fault == HOST_PORT_BAD_BRACKETS)
+        return option_error(why, "'%.300s' is no place to listen at: give PORT, ADDRESS:PORT or [IPV6]:PORT",
+                            text);
+    if (fault != HOST_PORT_FINE)
+        return refuse(fault, text, parts.host, parts.port, why);
+    if (read.port == 0)
+        return option_error(why, "'%.300s' has no port: give [ADDRESS:]PORT", text);
+    if (host_port_numeric(read.host, read.port, &address) == -EINVAL)
+        return option_error(why, "'%.300s' is not an address to listen at: give one of this machine's",
+                            parts.host);
+    *(struct host_port *)option_place(row, options) = read;
+    return 0;
+}
+
+static json_t *listen_json(const struct option_row *row, const struct options *options)
+{
+    char text[HOST_PORT_TEXT_MAX];
+    const struct host_port *place = option_place_const(row, options);
+    return place->port != 0 ? json_string(host_port_write(place, text)) : json_null();
+}
+
+const struct option_type option_listen = {
+    .set = set_listen,
+    .json = listen_json,
+    .json_types = OPTION_JSON(STRING) | OPTION_JSON(INTEGER),
+    .wanted = "a port or a string",
 };
 
 /* ---- collectors ---- */

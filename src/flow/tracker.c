@@ -362,6 +362,11 @@ static bool is_repeat(struct tracker *tracker, const struct flow *flow)
     return recent_seen(tracker->recent, flow->stop_ns, flow->start_ns ^ (uint64_t)flow->id << 32);
 }
 
+uint32_t tracker_count(const struct tracker *tracker)
+{
+    return flow_table_count(tracker->table);
+}
+
 void tracker_destroyed(struct tracker *tracker, const struct flow *flow)
 {
     bool is_stamped = flow_has(flow, FLOW_HAS_START | FLOW_HAS_STOP);

@@ -93,6 +93,7 @@ static int open_part(struct conntrack *conntrack, unsigned index, uint64_t began
                                            .adopt_full = config->adopt_full,
                                            .stats = worker->stats,
                                            .clock = worker->clock};
+    stats_set(&worker->stats->tracked_limit, (uint64_t)table_size.capacity + table_size.reserve);
     int error = tracker_open(&part->tracker, &tracker, worker->outlet.sink, worker->outlet.context);
     if (!error)
         error = flow_ring_open(&part->notes, config->limits.notes_ring);
@@ -258,6 +259,7 @@ static bool conntrack_run(struct source *source, unsigned worker, struct instant
     more |= take_notes(part, limits->notes);
     ct_events_run(conntrack->events[worker], now);
     see_losses(conntrack, part);
+    stats_set(&part->worker.stats->tracked, tracker_count(part->tracker));
     return more;
 }
 

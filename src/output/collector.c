@@ -578,6 +578,14 @@ const char *collector_name(const struct collector *collector)
     return collector->name;
 }
 
+void collector_note_present(struct collector *collector)
+{
+    const unsigned obstacles = 1U << TROUBLE_NAME | 1U << TROUBLE_SEND | 1U << TROUBLE_ICMP;
+    stats_set(&collector->stats.up, collector->connected && !(collector->troubles & obstacles));
+    stats_set(&collector->stats.queued_records,
+              datagram_ring_records_from(collector->common->ring, collector->progress.position));
+}
+
 const struct collector_stats *collector_stats(const struct collector *collector)
 {
     return &collector->stats;

@@ -153,6 +153,12 @@ void collectors_abandon(struct collectors *collectors)
             collector_drop(collectors->collector[i]);
 }
 
+void collectors_note_present(struct collectors *collectors)
+{
+    for (size_t i = 0; i < collectors->count; i++)
+        collector_note_present(collectors->collector[i]);
+}
+
 size_t collectors_count(const struct collectors *collectors)
 {
     return collectors->count;

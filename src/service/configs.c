@@ -25,6 +25,11 @@ void configs_of_reading(struct reading_config *config, const struct options *opt
             .numbers = &options->interface_numbers, .given_only = options->interface_marks.masks[0] != 0};
 }
 
+void configs_of_metrics(struct metrics_config *config, const struct options *options)
+{
+    *config = (struct metrics_config){.address = options->metrics, .file = options->metrics_file};
+}
+
 void configs_of_export(struct exporter_config *config, const struct options *options)
 {
     *config = (struct exporter_config){

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -139,7 +140,9 @@ void exporter_begin(struct exporter *exporter, struct instant now)
 void exporter_add(void *context, const struct flow *flow)
 {
     struct exporter *exporter = context;
+    unsigned reason = flow->end_reason < STATS_END_REASONS ? flow->end_reason : FLOW_END_UNKNOWN;
     stats_count(&exporter->stats->flows, 1);
+    stats_count(&exporter->stats->flows_by[stats_protocol(flow->protocol)][reason], 1);
     if (!flow_has(flow, FLOW_HAS_COUNTERS))
         stats_count(&exporter->stats->flows_no_counters, 1);
     if (exporter->packet)
@@ -229,6 +232,20 @@ uint64_t exporter_records_dropped(const struct exporter *exporter)
         dropped += atomic_load_explicit(&collectors_stats(exporter->collectors, i)->records_dropped,
                                         memory_order_relaxed);
     return dropped;
+}
+
+void exporter_sample(struct exporter *exporter, struct metrics_sample *sample)
+{
+    struct collectors *collectors = exporter->collectors;
+    sample->collector_count = 0;
+    if (!collectors)
+        return;
+    collectors_note_present(collectors);
+    for (size_t i = 0; i < collectors_count(collectors) && i < METRICS_COLLECTORS_MAX; i++) {
+        struct metrics_collector *collector = &sample->collector[sample->collector_count++];
+        snprintf(collector->name, sizeof(collector->name), "%s", collectors_name(collectors, i));
+        collector->stats = *collectors_stats(collectors, i);
+    }
 }
 
 void exporter_log_stats(const struct exporter *exporter)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "ctflow9/base/log.h"
@@ -100,11 +101,34 @@ void worker_see_troubles(struct workers *workers, uint64_t now_ns)
 }
 
 /* For the holder of the role. */
+static void fill_sample(const struct workers *workers, struct metrics_sample *sample)
+{
+    sample->total = totals_of(workers);
+    exporter_sample(workers->exporter, sample);
+}
+
+/* For the holder of the role. */
 static void log_totals(const struct workers *workers)
 {
+    struct metrics_sample *sample = calloc(1, sizeof(*sample));
     const struct stats total = totals_of(workers);
     stats_log(&total);
     exporter_log_stats(workers->exporter);
+    if (!sample)
+        return;
+    fill_sample(workers, sample);
+    metrics_log(sample);
+    free(sample);
+}
+
+/* For the holder of the role. */
+static void answer_metrics(const struct workers *workers)
+{
+    struct metrics_sample *sample = metrics_wished(workers->metrics);
+    if (!sample)
+        return;
+    fill_sample(workers, sample);
+    metrics_filled(workers->metrics);
 }
 
 /* Whether each worker has had a turn since this was last asked: one that hangs has none. */
@@ -176,6 +200,7 @@ void worker_export_once(struct workers *workers)
     }
     if (atomic_exchange_explicit(&workers->totals_wanted, false, memory_order_relaxed))
         log_totals(workers);
+    answer_metrics(workers);
 }
 
 /*
@@ -211,6 +236,7 @@ void worker_wait(struct worker *worker, enum pace pace)
     poll_set_add(set, worker->wake_fd, POLLIN);
     if (worker->index == 0) {
         poll_set_add(set, worker->all->signals->fd, POLLIN);
+        metrics_wants(worker->all->metrics, set);
         poll_set_before(set, worker->all->netns_check_ns);
     }
     poll_set_before(set, pulse_ns(worker, now_ns));
@@ -228,10 +254,14 @@ void worker_wait(struct worker *worker, enum pace pace)
 enum pace worker_turn(struct worker *worker)
 {
     struct workers *workers = worker->all;
+    struct instant begin = instant_now();
     if (workers->count == 1)
-        exporter_begin(workers->exporter, instant_now());
+        exporter_begin(workers->exporter, begin);
     unsigned drained = sources_drain(&workers->sources, worker->index, workers->limits.drain);
-    bool more = sources_run(&workers->sources, worker->index, instant_now());
+    struct instant now = instant_now();
+    if (drained > 0)
+        stats_observe(&worker->stats.drain, now.monotonic_ns - begin.monotonic_ns);
+    bool more = sources_run(&workers->sources, worker->index, now);
     stats_count(&worker->turns, 1);
     if (worker->index == 0) {
         worker_see_troubles(workers, instant_read_clock(CLOCK_MONOTONIC));

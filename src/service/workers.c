@@ -83,6 +83,7 @@ int workers_open(struct workers **workers, const struct workers_config *config)
     opened->limits = config->limits.drain == 0 ? default_limits : config->limits;
     opened->netns = config->netns;
     opened->notify = config->notify;
+    opened->metrics = config->metrics;
     opened->marks = config->marks;
     int error = open_workers(opened);
     if (!error)
@@ -217,13 +218,23 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
     worker_export_once(workers);
     worker_see_troubles(workers, UINT64_MAX);
     for (unsigned i = 0; i < workers->count; i++)
-        stats_add(totals, &workers->worker[i].stats);
+        stats_add_ended(totals, &workers->worker[i].stats);
     int error = atomic_load_explicit(&workers->error, memory_order_relaxed);
     return error ? error : outcome;
 }
 
+static void answer_metrics(struct metrics *metrics, struct exporter *exporter, const struct stats *totals)
+{
+    struct metrics_sample *sample = metrics_wished(metrics);
+    if (!sample)
+        return;
+    memcpy(&sample->total, totals, sizeof(*totals));
+    exporter_sample(exporter, sample);
+    metrics_filled(metrics);
+}
+
 bool workers_await_netns(const char *netns, struct exporter *exporter, const struct stats *totals,
-                         struct signals *signals, struct notify *notify)
+                         struct signals *signals, struct notify *notify, struct metrics *metrics)
 {
     struct netns_id present;
     for (bool told = false; signals->end_ns == 0 && netns_identify(netns, &present) != 0; told = true) {
@@ -234,7 +245,9 @@ bool workers_await_netns(const char *netns, struct exporter *exporter, const str
         poll_set_add(&set, signals->fd, POLLIN);
         exporter_begin(exporter, instant_now());
         exporter_run(exporter, instant_now());
+        answer_metrics(metrics, exporter, totals);
         exporter_wants(exporter, &set);
+        metrics_wants(metrics, &set);
         uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
         if (now_ns >= notify_next_ns(notify))
             notify_pulse(notify, now_ns, totals, exporter_records_dropped(exporter), true);

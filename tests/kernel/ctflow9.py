@@ -44,9 +44,14 @@ class Ctflow9(Process):
         wait_until(lambda: self.ask()["flows"] >= count, f"{count} flows are counted", limit_s)
 
     def dump_thread(self):
-        """The thread that looks through the table: it alone is nice."""
+        """The thread that looks through the table: it alone is nice, but for that of the metrics."""
         threads = map(int, os.listdir(f"/proc/{self.pid}/task"))
-        return next(thread for thread in threads if os.getpriority(os.PRIO_PROCESS, thread) > 0)
+        return next(thread for thread in threads
+                    if os.getpriority(os.PRIO_PROCESS, thread) > 0 and self.thread_name(thread) != "metrics")
+
+    def thread_name(self, thread):
+        with open(f"/proc/{self.pid}/task/{thread}/comm") as file:
+            return file.read().strip()
 
     def totals(self, name=None):
         """The latest totals, or those of a collector, by counter."""

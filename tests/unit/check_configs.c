@@ -106,11 +106,27 @@ START_TEST(what_is_read_is_what_was_asked_for)
 }
 END_TEST
 
+START_TEST(metrics_are_told_where_it_was_asked_for)
+{
+    struct metrics_config config;
+    PARSE("--print");
+    configs_of_metrics(&config, &options);
+    ck_assert_uint_eq(config.address.port, 0);
+    ck_assert_str_eq(config.file, "");
+    PARSE("--print", "--metrics", "[::1]:9469", "--metrics-file", "/tmp/a.prom");
+    configs_of_metrics(&config, &options);
+    ck_assert_str_eq(config.address.host, "::1");
+    ck_assert_uint_eq(config.address.port, 9469);
+    ck_assert_str_eq(config.file, "/tmp/a.prom");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("configs");
     tcase_add_test(tests, what_is_exported_is_what_was_asked_for);
     tcase_add_test(tests, what_is_read_is_what_was_asked_for);
+    tcase_add_test(tests, metrics_are_told_where_it_was_asked_for);
 
     Suite *suite = suite_create("configs");
     suite_add_tcase(suite, tests);

@@ -133,10 +133,33 @@ START_TEST(a_flow_is_counted_once)
     add(2);
     ck_assert_uint_eq(stats.flows, 5);
     ck_assert_uint_eq(stats.flows_no_counters, 2);
+    ck_assert_uint_eq(stats.flows_by[stats_protocol(IPPROTO_UDP)][flow.end_reason], 5);
+    flow.end_reason = 77; /* no source may bring this about */
+    flow.protocol = IPPROTO_GRE;
+    add(1);
+    ck_assert_uint_eq(stats.flows_by[stats_protocol(IPPROTO_GRE)][FLOW_END_UNKNOWN], 1);
+    ck_assert_uint_eq(stats.flows, 6);
     run_after(NS_PER_S);
-    ck_assert_uint_eq(stats.flows, 5);
-    ck_assert_uint_eq(stats.lines, 5);
+    ck_assert_uint_eq(stats.flows, 6);
+    ck_assert_uint_eq(stats.lines, 6);
     ck_assert_uint_ge(stats.records, 6);
+}
+END_TEST
+
+START_TEST(a_sample_has_every_collector)
+{
+    static struct metrics_sample sample = {.collector_count = 7};
+    add_collector(), add_collector();
+    open_exporter();
+    exporter_sample(exporter, &sample);
+    ck_assert_uint_eq(sample.collector_count, 2);
+    ck_assert_uint_eq(sample.collector[1].stats.up, 1);
+    ck_assert_uint_eq(sample.collector[1].stats.datagrams, 1);
+    ck_assert_uint_eq(sample.collector[1].stats.queued_records, 0);
+    ck_assert_ptr_nonnull(strstr(sample.collector[1].name, "127.0.0.1:"));
+    add(FLOWS_PER_DATAGRAM);
+    exporter_sample(exporter, &sample);
+    ck_assert_uint_eq(sample.collector[0].stats.queued_records, 2 * FLOWS_PER_DATAGRAM);
 }
 END_TEST
 
@@ -458,6 +481,7 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_flow_is_counted_once);
+    tcase_add_test(tests, a_sample_has_every_collector);
     tcase_add_loop_test(tests, flows_go_to_every_output_that_is_wanted, 0, 8);
     tcase_add_test(tests, interfaces_are_named_in_every_output);
     tcase_add_test(tests, a_record_waits_as_long_as_it_may);

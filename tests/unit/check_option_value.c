@@ -398,6 +398,34 @@ START_TEST(host_names_have_limits)
 }
 END_TEST
 
+START_TEST(a_place_to_listen_at)
+{
+    static const struct {
+        const char *text, *host, *written;
+    } places[] = {
+        {"9469", "127.0.0.1", "127.0.0.1:9469"},
+        {"192.0.2.1:9469", "192.0.2.1", "192.0.2.1:9469"},
+        {"[::]:9469", "::", "[::]:9469"},
+        {"[2001:DB8::1]:9469", "2001:db8::1", "[2001:db8::1]:9469"},
+    };
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        check_set("metrics", places[i].text);
+        ck_assert_str_eq(options.metrics.host, places[i].host);
+        ck_assert_uint_eq(options.metrics.port, 9469);
+        json_t *value = option_value_json(option_table_find("metrics"), &options);
+        ck_assert_str_eq(json_string_value(value), places[i].written);
+        json_decref(value);
+    }
+    check_refused("metrics", "", "neither an address nor a host name");
+    check_refused("metrics", "0", "'0' is not a port: give 1 to 65535");
+    check_refused("metrics", "65536", "'65536' is not a port: give 1 to 65535");
+    check_refused("metrics", "123456789012345678901234567890", "is neither an address nor a host name");
+    check_refused("metrics", "192.0.2.1", "'192.0.2.1' has no port: give [ADDRESS:]PORT");
+    check_refused("metrics", "localhost:9469", "'localhost' is not an address to listen at");
+    check_refused("metrics", "[::1", "is no place to listen at: give PORT, ADDRESS:PORT or [IPV6]:PORT");
+}
+END_TEST
+
 START_TEST(the_same_collector_twice)
 {
     check_set("collector", "Host");
@@ -542,6 +570,7 @@ int main(void)
     tcase_add_loop_test(tests, a_collector, 0, sizeof(collectors) / sizeof(collectors[0]));
     tcase_add_loop_test(tests, no_collector, 0, sizeof(no_collectors) / sizeof(no_collectors[0]));
     tcase_add_test(tests, host_names_have_limits);
+    tcase_add_test(tests, a_place_to_listen_at);
     tcase_add_test(tests, the_same_collector_twice);
     tcase_add_test(tests, an_ipv4_address_in_ipv6_is_ipv4);
     tcase_add_test(tests, broadcast_is_no_collector);

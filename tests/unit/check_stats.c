@@ -86,6 +86,35 @@ START_TEST(adds_every_counter)
 }
 END_TEST
 
+/* What counted has ended: what it was at present it is no more. */
+START_TEST(adds_what_has_ended)
+{
+    struct stats total = {.flows_by = {{1}}};
+    const struct stats more = {.events = 1, .flows_by = {{2}}, .tracked = 3, .tracked_limit = 4};
+    stats_add(&total, &more);
+    ck_assert_uint_eq(total.tracked, 3);
+    stats_add_ended(&total, &more);
+    ck_assert_uint_eq(total.events, 2);
+    ck_assert_uint_eq(total.flows_by[0][0], 5);
+    ck_assert_uint_eq(total.tracked, 0);
+    ck_assert_uint_eq(total.tracked_limit, 0);
+}
+END_TEST
+
+START_TEST(a_time_is_counted_below_its_limit)
+{
+    struct stats_histogram histogram = {0};
+    for (unsigned i = 0; i < STATS_LIMITS; i++) {
+        ck_assert(i == 0 || stats_limit_ns(i) > stats_limit_ns(i - 1));
+        stats_observe(&histogram, stats_limit_ns(i));
+        ck_assert_uint_eq(histogram.count[i], 1);
+    }
+    stats_observe(&histogram, UINT64_C(1) << 60);
+    ck_assert_uint_eq(histogram.count[STATS_LIMITS], 1);
+    ck_assert_uint_gt(histogram.sum_ns, UINT64_C(1) << 60);
+}
+END_TEST
+
 START_TEST(every_counter_of_a_collector)
 {
     const struct collector_stats stats = {.records = 1,
@@ -128,6 +157,8 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, NULL);
     tcase_add_test(tests, every_counter_under_its_name);
     tcase_add_test(tests, adds_every_counter);
+    tcase_add_test(tests, adds_what_has_ended);
+    tcase_add_test(tests, a_time_is_counted_below_its_limit);
     tcase_add_test(tests, every_counter_of_a_collector);
     tcase_add_test(tests, the_largest_numbers_fit);
     suite_add_tcase(suite, tests);

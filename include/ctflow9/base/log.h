@@ -22,6 +22,9 @@ bool log_error_was_called(void); /* also when standard error did not take the li
 /* An error: "cannot DO THIS: errno's text", and what to do about it where that is known. error is -errno. */
 void log_cannot(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same with a text that may be longer than LOG_LINE_MAX. It leaves in pieces: what standard error takes
+ * no more of is cut, and another thread's line may come in between. */
+void log_long(const char *what, const char *text);
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2))); /* only with --verbose */
 
 /* log_warn() appends ": " and errno's text, unless errno is 0; log_warnx() does not. */

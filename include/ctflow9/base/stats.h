@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
+enum { STATS_PROTOCOLS = 4, STATS_END_REASONS = 6 }; /* TCP, UDP, ICMP, others */
+
+/* How often something took how long. The limits are those of stats_limit_ns(). */
+enum { STATS_LIMITS = 15 };
+struct stats_histogram {
+    _Atomic uint64_t count[STATS_LIMITS + 1]; /* up to each limit, above the one before; the last: longer */
+    _Atomic uint64_t sum_ns;
+};
+
 /*
  * Every counter has one name: that of its member here, in the log, and in ctflow9(8), which a test compares
- * with the tables of stats.c. Each struct belongs to the one thread that counts in it; others may look.
+ * with the tables of stats.c. The same tables say under which name it is a metric. Each struct belongs to the
+ * one thread that counts in it; others may look. All members are _Atomic uint64_t, or made of them.
  */
 struct stats {
     _Atomic uint64_t
@@ -44,6 +55,12 @@ struct stats {
     _Atomic uint64_t readers_refused;   /* that it had no room for */
     _Atomic uint64_t reader_lines;      /* lines written to them, to all together */
     _Atomic uint64_t reader_lines_lost; /* lines that they did not take in time */
+
+    /* What goes out as metrics alone. */
+    _Atomic uint64_t flows_by[STATS_PROTOCOLS][STATS_END_REASONS]; /* flows; enum flow_end_reason */
+    _Atomic uint64_t tracked;       /* present: connections in the table of those that last */
+    _Atomic uint64_t tracked_limit; /* present: that it has places for */
+    struct stats_histogram drain;   /* how long a worker took to take what had come */
 };
 
 struct collector_stats {
@@ -57,6 +74,10 @@ struct collector_stats {
     _Atomic uint64_t
         reconnects; /* times the socket was connected anew (local address lost, host name moved) */
     _Atomic uint64_t lookups_failed; /* times the host name could not be resolved */
+
+    /* What goes out as metrics alone. */
+    _Atomic uint64_t up;             /* present: 1 = nothing is known to keep it from taking records */
+    _Atomic uint64_t queued_records; /* present: data records that wait for it */
 };
 
 /* Counts n more; for the counter's own thread. Relaxed: a counter says nothing of anything else. */
@@ -66,16 +87,73 @@ static inline void stats_count(_Atomic uint64_t *counter, uint64_t n)
                           memory_order_relaxed);
 }
 
-/* The name of the counter with that number, in the order of its members; NULL after the last. */
-const char *stats_name(size_t number);
-const char *stats_collector_name(size_t number);
+/* Likewise, a time that something took. */
+void stats_observe(struct stats_histogram *histogram, uint64_t ns);
+/* The limits of histograms in their order, number is below STATS_LIMITS. */
+uint64_t stats_limit_ns(unsigned number);
 
-/* Adds every counter of more to total. */
+/* Likewise, a value that goes up and down. */
+static inline void stats_set(_Atomic uint64_t *gauge, uint64_t value)
+{
+    atomic_store_explicit(gauge, value, memory_order_relaxed);
+}
+
+enum stats_kind {
+    STATS_COUNTER,
+    STATS_FLOWS, /* the counters flows_by */
+    STATS_GAUGE,
+    STATS_HISTOGRAM,
+};
+
+/* A row of the tables: one for each member of a struct, in their order. */
+struct stats_row {
+    const char *name; /* of a counter that is logged; else NULL */
+    size_t offset;    /* in its struct */
+    enum stats_kind kind;
+    const char *metric;        /* its name after "ctflow9_"; NULL = another row tells it */
+    const char *label, *value; /* that tell it from other rows of that metric; NULL = there are none */
+    uint32_t parts;            /* of the metric's unit, that are counted: 1000000 for microseconds; 0 = 1 */
+    const char *help;          /* of the first row of a metric */
+};
+
+/* The row with that number; NULL after the last. */
+const struct stats_row *stats_row(size_t number);
+const struct stats_row *stats_collector_row(size_t number);
+/* One that is in no struct, and always 1: its label tells the version. */
+const struct stats_row *stats_build_row(void);
+
+/* Where the row's member is in its struct. */
+static inline const _Atomic uint64_t *stats_place(const struct stats_row *row, const void *stats)
+{
+    return (const void *)((const char *)stats + row->offset);
+}
+
+/* The first index of flows_by, of a protocol; what each index is called as a label. */
+static inline unsigned stats_protocol(uint8_t protocol)
+{
+    switch (protocol) {
+    case IPPROTO_TCP:
+        return 0;
+    case IPPROTO_UDP:
+        return 1;
+    case IPPROTO_ICMP:
+    case IPPROTO_ICMPV6:
+        return 2;
+    default:
+        return 3;
+    }
+}
+extern const char *const stats_protocol_names[STATS_PROTOCOLS];
+extern const char *const stats_end_reason_names[STATS_END_REASONS];
+
+/* Adds everything in more to total. */
 void stats_add(struct stats *total, const struct stats *more);
+/* The same of what has ended: there are no present values. */
+void stats_add_ended(struct stats *total, const struct stats *more);
 
 /*
  * One line each through log_info(): "totals: events 1234, lost 0, …" and "totals of NAME: records 1234, …".
- * Every counter is there, in the order of its members.
+ * Every counter with a name is there, in the order of its members.
  */
 void stats_log(const struct stats *stats);
 void stats_log_collector(const char *name, const struct collector_stats *stats);

@@ -50,5 +50,7 @@ struct options {
     uint32_t adopt;            /* enum options_adopt */
     uint32_t table_size;       /* connections, of all workers together; 0 = auto, see table_size.h */
     uint32_t workers;          /* 0 = auto, one for each core, up to 8 */
+    struct host_port metrics;  /* port 0 = none */
+    char metrics_file[OPTIONS_TEXT_MAX + 1]; /* "" = none */
     bool verbose;
 };

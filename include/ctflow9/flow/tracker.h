@@ -68,6 +68,9 @@ int tracker_open(struct tracker **tracker, const struct tracker_config *config, 
                  void *context);
 void tracker_close(struct tracker *tracker); /* NULL is fine */
 
+/* Connections in its table. */
+uint32_t tracker_count(const struct tracker *tracker);
+
 /* The connection ended, with its final counters. Reports one flow at most. */
 void tracker_destroyed(struct tracker *tracker, const struct flow *flow);
 

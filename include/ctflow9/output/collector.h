@@ -61,5 +61,8 @@ void collector_trim(struct collector *collector);
 /* Datagrams wait, and nothing is known to keep the collector from taking them. */
 bool collector_pending(const struct collector *collector);
 
+/* Sets the counters' present values, up and queued_records. */
+void collector_note_present(struct collector *collector);
+
 const char *collector_name(const struct collector *collector);
 const struct collector_stats *collector_stats(const struct collector *collector);

@@ -77,6 +77,9 @@ bool collectors_pending(const struct collectors *collectors);
 /* Counts what still waits as dropped (at the end). */
 void collectors_abandon(struct collectors *collectors);
 
+/* Sets what collectors_stats() tells of the present. */
+void collectors_note_present(struct collectors *collectors);
+
 size_t collectors_count(const struct collectors *collectors);
 const char *collectors_name(const struct collectors *collectors,
                             size_t index); /* HOST:PORT as given, [v6]:PORT */

@@ -4,6 +4,7 @@
 #include "ctflow9/config/options.h"
 #include "ctflow9/input/conntrack.h"
 #include "ctflow9/service/exporter.h"
+#include "ctflow9/service/metrics.h"
 #include "ctflow9/service/workers.h"
 
 /*
@@ -16,8 +17,11 @@ struct reading_config {
     struct conntrack_config conntrack;
 };
 
-/* config->workers points into config and options; its notify is left to the caller. */
+/* config->workers points into config and options; its notify and metrics are left to the caller. */
 void configs_of_reading(struct reading_config *config, const struct options *options);
+
+/* config->file points into options. */
+void configs_of_metrics(struct metrics_config *config, const struct options *options);
 
 /* config->collectors and json_socket point into options. */
 void configs_of_export(struct exporter_config *config, const struct options *options);

@@ -13,6 +13,7 @@
 #include "ctflow9/flow/interface_names.h"
 #include "ctflow9/netflow/aggregate.h"
 #include "ctflow9/output/collector.h"
+#include "ctflow9/service/metrics_sample.h"
 
 /* One flow to every output: NetFlow to the collectors, a line or a JSON object to standard output, JSON
  * objects to the readers of a socket. One thread owns it. */
@@ -60,6 +61,9 @@ void exporter_finish(struct exporter *exporter);
 
 /* Any thread: data records that were dropped so far, for all collectors together. */
 uint64_t exporter_records_dropped(const struct exporter *exporter);
+
+/* What each collector has come to. */
+void exporter_sample(struct exporter *exporter, struct metrics_sample *sample);
 
 /* Logs each collector's totals. */
 void exporter_log_stats(const struct exporter *exporter);

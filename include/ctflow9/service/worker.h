@@ -16,6 +16,7 @@
 #include "ctflow9/input/sources.h"
 #include "ctflow9/service/export_role.h"
 #include "ctflow9/service/exporter.h"
+#include "ctflow9/service/metrics.h"
 #include "ctflow9/service/notify.h"
 #include "ctflow9/service/signals.h"
 #include "ctflow9/service/troubles.h"
@@ -54,6 +55,7 @@ struct workers {
     bool netns_is_gone;
     struct signals *signals;
     struct notify *notify;      /* the first worker's; NULL = nobody wants to know */
+    struct metrics *metrics;    /* filled in by the holder of the role; NULL likewise */
     struct troubles troubles;   /* the first worker's */
     _Atomic int error;          /* the exporter has nobody left to export to */
     _Atomic bool totals_wanted; /* by SIGUSR1 */

@@ -8,6 +8,7 @@
 #include "ctflow9/input/interfaces.h"
 #include "ctflow9/input/sources.h"
 #include "ctflow9/service/exporter.h"
+#include "ctflow9/service/metrics.h"
 #include "ctflow9/service/notify.h"
 #include "ctflow9/service/signals.h"
 #include "ctflow9/service/worker_limits.h"
@@ -28,6 +29,7 @@ struct workers_config {
     unsigned count;        /* 0 = one for each core, up to 8 */
     const char *netns;     /* --netns, "" = the own one; outlives the workers */
     struct notify *notify; /* is told that they read, and then how they get on; outlives them; may be NULL */
+    struct metrics *metrics; /* likewise is given what there is to tell */
     struct sources_config sources;
     struct interface_marks marks;
     struct interfaces_config interfaces; /* numbers is NULL: they have no names */
@@ -54,7 +56,7 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
 
 /*
  * After WORKERS_MOVED: until there is a namespace of that name, for it may be gone again by now. What is held
- * goes on being exported, and notify is told of totals. false: a signal said to end.
+ * goes on being exported, and notify and metrics are told of totals. false: a signal said to end.
  */
 bool workers_await_netns(const char *netns, struct exporter *exporter, const struct stats *totals,
-                         struct signals *signals, struct notify *notify);
+                         struct signals *signals, struct notify *notify, struct metrics *metrics);
