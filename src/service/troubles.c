@@ -30,6 +30,9 @@ static const struct {
     {COUNTER(aggregates_early),
      "aggregates leave before their time, because there are too many; use fewer keys, "
      "a shorter --aggregate-interval or a larger --table-size"},
+    {COUNTER(cache_full),
+     "packets make more flows than there are places for, and those that are due soonest are reported early; "
+     "raise --flow-cache"},
     {COUNTER(foreign),
      "a program with CAP_NET_ADMIN sends messages to those who hear of ended connections, as only the kernel "
      "should: they are not believed"},

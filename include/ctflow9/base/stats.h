@@ -44,6 +44,12 @@ struct stats {
     _Atomic uint64_t empty; /* events of connections whose counters were 0: nothing to report */
     _Atomic uint64_t counters_reset; /* times that a connection's counters were lower than when last seen */
     _Atomic uint64_t uncounted;      /* connections in a flowtable that does not count their packets */
+    _Atomic uint64_t packets;        /* packets that the kernel logged and ctflow9 received */
+    _Atomic uint64_t packets_lost;   /* that the kernel logged and ctflow9 did not receive */
+    _Atomic uint64_t packets_other;  /* that are not IP */
+    _Atomic uint64_t packets_malformed; /* whose addresses could not be read */
+    _Atomic uint64_t packets_unsized;   /* that do not tell their length: counted with 0 octets */
+    _Atomic uint64_t cache_full;        /* packet flows that ended because another needed their place */
     _Atomic uint64_t flows; /* reports: one for each connection, of one that lasts one for each part */
     _Atomic uint64_t flows_no_counters; /* of those, reports without counters */
     _Atomic uint64_t records;           /* NetFlow data records encoded */
