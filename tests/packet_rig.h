@@ -192,6 +192,26 @@ static inline void count_announced(unsigned *templates, unsigned *options_templa
     }
 }
 
+/* A flow of packets of each shape, 0 to 3. */
+static inline struct flow any_packets(unsigned i)
+{
+    struct flow flow = i & 1 ? udp6_flow() : udp_flow();
+    flow.kind = FLOW_PACKETS;
+    flow.packets[FLOW_REPLY] = flow.octets[FLOW_REPLY] = 0;
+    if (i & 2)
+        flow.protocol = i & 1 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+    flow.tos[FLOW_ORIGINAL] = 0xb8;
+    flow.tcp_flags[FLOW_ORIGINAL] = 0x1b;
+    flow.vlan[FLOW_ORIGINAL] = 0x234;
+    flow.in_interface[FLOW_ORIGINAL] = 5;
+    flow.out_interface[FLOW_ORIGINAL] = 6;
+    memcpy(flow.link_source[FLOW_ORIGINAL], "\x02\0\0\0\0\1", 6);
+    memcpy(flow.link_source[FLOW_REPLY], "\x02\0\0\0\0\2", 6);
+    flow.has |= FLOW_HAS_INTERFACES | FLOW_EGRESS | FLOW_HAS_TOS | FLOW_HAS_TCP_FLAGS | FLOW_HAS_VLAN |
+                FLOW_HAS_LINK_SOURCE;
+    return flow;
+}
+
 /* A flow of each shape, 0 to 15. */
 static inline struct flow any_shape(unsigned i)
 {

@@ -7,6 +7,11 @@
     {                                                                                                       \
         number, sizeof(((struct record *)0)->member), offsetof(struct record, member), with, without, merge \
     }
+#define PACKETS(number, member, with, without)                                                               \
+    {                                                                                                        \
+        number, sizeof(((struct packets_record *)0)->member), offsetof(struct packets_record, member), with, \
+            without, FIELD_KEY                                                                               \
+    }
 #define EXPORTER(number, member)                                                                            \
     {                                                                                                       \
         number, sizeof(((struct exporter_record *)0)->member), offsetof(struct exporter_record, member), 0, \
@@ -57,6 +62,36 @@ static const struct field connection[] = {
     FLOW(30,  destination_prefix_bits,  FIELD_MADE,        SHAPE_DESTINATION_PREFIX | SHAPE_IPV6, 0),
 };
 
+static const struct field packets[] = {
+    /*      element  member                           with                     without */
+    PACKETS(8,   record.ends.source_ipv4,      0,                       SHAPE_IPV6),
+    PACKETS(12,  record.ends.destination_ipv4, 0,                       SHAPE_IPV6),
+    PACKETS(27,  record.ends.source_ipv6,      SHAPE_IPV6,              0),
+    PACKETS(28,  record.ends.destination_ipv6, SHAPE_IPV6,              0),
+    PACKETS(7,   record.ends.source_port,      0,                       0),
+    PACKETS(11,  record.ends.destination_port, 0,                       0),
+    PACKETS(4,   record.protocol,              0,                       0),
+    PACKETS(60,  record.ip_version,            0,                       0),
+    PACKETS(61,  record.flow_direction,        0,                       0),
+    PACKETS(136, record.flow_end_reason,       0,                       0),
+    PACKETS(10,  record.ingress_interface,     0,                       0),
+    PACKETS(14,  record.egress_interface,      0,                       0),
+    PACKETS(1,   record.octets,                0,                       0),
+    PACKETS(2,   record.packets,               0,                       0),
+    PACKETS(22,  record.first_switched_ms,     0,                       0),
+    PACKETS(21,  record.last_switched_ms,      0,                       0),
+    PACKETS(32,  record.icmp_type_code,        SHAPE_ICMP,              SHAPE_IPV6),
+    PACKETS(178, record.icmpv6_type,           SHAPE_ICMP | SHAPE_IPV6, 0),
+    PACKETS(179, record.icmpv6_code,           SHAPE_ICMP | SHAPE_IPV6, 0),
+    PACKETS(152, record.start_ms,              SHAPE_TIMES,             0),
+    PACKETS(153, record.end_ms,                SHAPE_TIMES,             0),
+    PACKETS(5,   tos,                          0,                       0),
+    PACKETS(6,   tcp_flags,                    0,                       0),
+    PACKETS(56,  link_source,                  SHAPE_MAC,               0),
+    PACKETS(80,  link_destination,             SHAPE_MAC,               0),
+    PACKETS(58,  vlan,                         SHAPE_VLAN,              0),
+};
+
 const struct fields_options fields_options[] = {
     /* Sampling: Akvorado drops the flows of an exporter that never told its rate. */
     {FIELDS_ROWS_EXPORTER, 270, 3, false, {EXPORTER(1, scope_system), EXPORTER(34, sampling_interval), EXPORTER(35, sampling_algorithm)}},
@@ -74,5 +109,10 @@ const struct fields_kind fields_connection = {
     .first_id = 256,
     .count = sizeof(connection) / sizeof(connection[0]),
     .fields = connection,
+};
+const struct fields_kind fields_packets = {
+    .first_id = 34048,
+    .count = sizeof(packets) / sizeof(packets[0]),
+    .fields = packets,
 };
 const size_t fields_options_count = sizeof(fields_options) / sizeof(fields_options[0]);

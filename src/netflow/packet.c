@@ -16,16 +16,24 @@
 struct packet {
     struct packet_config config;
     struct instant now;
-    struct encoder *encoder;     /* a template for each shape of flows, at shape_index() */
+    struct encoder *encoder; /* a template for each shape: of connections at shape_index(), then of packets */
     const struct epoch *epoch;   /* the encoder's */
     struct aggregate *aggregate; /* NULL when flows are not merged */
     unsigned shape_mask;         /* the bits of SHAPE_OF_FLOW that are told apart */
     unsigned shape_of_all;       /* the bits that every record has */
-    struct record record;        /* in the making; members that its shape has not are from flows before */
+    struct packets_record made;  /* in the making; members that its shape has not are from flows before */
     const struct interface_names *names; /* NULL = none */
     uint64_t names_table;                /* how often they were given */
     struct announcement announcement;
 };
+
+enum { TEMPLATES = SHAPES_OF_FLOW + SHAPES_OF_PACKETS };
+
+static unsigned shape_of_packets(uint32_t fields)
+{
+    return (fields & FIELDS_TIMES ? SHAPE_TIMES : 0U) | (fields & FIELDS_MAC ? SHAPE_MAC : 0U) |
+           (fields & FIELDS_VLAN ? SHAPE_VLAN : 0U);
+}
 
 static unsigned shape_of_fields(uint32_t fields)
 {
@@ -69,11 +77,14 @@ static int open_encoder(struct packet *packet, packet_sink *sink, void *context)
                                                   .max_datagram = config->max_datagram,
                                                   .max_delay_ns = config->max_delay_ns,
                                                   .stats = config->stats};
-    struct template layouts[SHAPES_OF_FLOW];
+    struct template layouts[TEMPLATES];
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
         template_of_shape(&layouts[i], &fields_connection, shape_of_records(config, shape_at(i)));
+    for (unsigned i = 0; i < SHAPES_OF_PACKETS; i++)
+        template_of_shape(&layouts[SHAPES_OF_FLOW + i], &fields_packets,
+                          shape_of_packets_at(i) | shape_of_packets(config->fields));
     int error =
-        encoder_open(&packet->encoder, &encoder_config, layouts, SHAPES_OF_FLOW, packet->now, sink, context);
+        encoder_open(&packet->encoder, &encoder_config, layouts, TEMPLATES, packet->now, sink, context);
     if (!error)
         packet->epoch = encoder_epoch(packet->encoder);
     return error;
@@ -148,10 +159,22 @@ void packet_wants(const struct packet *packet, struct poll_set *set)
     encoder_wants(packet->encoder, set);
 }
 
-void packet_add(struct packet *packet, const struct flow *flow)
+/* A record of a kind of its own. */
+static void add_packets(struct packet *packet, const struct flow *flow)
+{
+    unsigned shape = flow_record_shape(flow) & SHAPE_OF_PACKETS;
+    struct packets_record *made = &packet->made;
+    uint64_t last_ms = flow_record_fill(&made->record, flow, shape | packet->shape_of_all, packet->epoch);
+    flow_record_fill_direction(&made->record, flow, shape, FLOW_ORIGINAL);
+    flow_record_fill_packets(made, flow);
+    encoder_append(packet->encoder, SHAPES_OF_FLOW + shape_index_of_packets(shape), made, last_ms);
+}
+
+/* One for each direction. */
+static void add_connection(struct packet *packet, const struct flow *flow)
 {
     unsigned shape = flow_record_shape(flow) & packet->shape_mask;
-    struct record *record = &packet->record;
+    struct record *record = &packet->made.record;
     uint64_t last_ms = flow_record_fill(record, flow, shape | packet->shape_of_all, packet->epoch);
 
     for (enum flow_direction direction = FLOW_ORIGINAL; direction <= FLOW_REPLY; direction++) {
@@ -163,6 +186,14 @@ void packet_add(struct packet *packet, const struct flow *flow)
         else
             encoder_append(packet->encoder, shape_index(shape), record, last_ms);
     }
+}
+
+void packet_add(struct packet *packet, const struct flow *flow)
+{
+    if (flow->kind == FLOW_PACKETS && !packet->aggregate)
+        add_packets(packet, flow);
+    else
+        add_connection(packet, flow);
 }
 
 static void fill_exporter(const struct packet *packet, const struct packet_totals *totals,
@@ -263,6 +294,9 @@ void packet_templates(struct packet *packet, const struct packet_totals *totals,
                        epoch_stamp(packet->epoch, now.wall_ns / NS_PER_MS, 0), sink, context);
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
         if ((shape_at(i) & ~packet->shape_mask) == 0)
+            announcement_add(announcement, encoder_template(packet->encoder, i));
+    if (packet->config.has_packets && !packet->aggregate)
+        for (unsigned i = SHAPES_OF_FLOW; i < TEMPLATES; i++)
             announcement_add(announcement, encoder_template(packet->encoder, i));
     for (size_t i = 0; i < fields_options_count; i++)
         announcement_add_options(announcement, &fields_options[i], &providers[fields_options[i].rows]);

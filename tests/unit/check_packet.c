@@ -479,6 +479,73 @@ START_TEST(many_interfaces_take_turns)
 }
 END_TEST
 
+/* One record, though connections have two. */
+START_TEST(packets_are_octet_exact)
+{
+    config.fields = FIELDS_MARK | FIELDS_ZONE | FIELDS_MAC | FIELDS_VLAN; /* mark and zone it has not */
+    open_packet();
+    const struct flow flow = any_packets(0);
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(template_of(datagram), 34048 + 8 + 16);
+    ck_assert_uint_eq(count_of(datagram), 1);
+    const uint8_t *record = record_of(datagram, 0, 0);
+    ck_assert_mem_eq(record, "\x0a\0\0\1\xc0\0\2\x09\x9c\x40\0\x35\x11\4\1\1\0\0\0\5\0\0\0\6", 24);
+    ck_assert_uint_eq(get(record + 24, 8), 300);
+    ck_assert_uint_eq(get(record + 32, 8), 3);
+    ck_assert_uint_eq(wall_ms_of(datagram, get(record + 44, 4)), flow.stop_ns / NS_PER_MS);
+    ck_assert_mem_eq(record + 48, "\xb8\x1b\x02\0\0\0\0\1\x02\0\0\0\0\2\x02\x34", 16);
+}
+END_TEST
+
+START_TEST(templates_of_packets_go_before_their_data)
+{
+    config.has_packets = true;
+    open_packet();
+    packet_templates(packet, &(struct packet_totals){0}, &(struct packet_naming){0}, now, collect, &sink);
+    unsigned templates, options_templates, options_records;
+    count_announced(&templates, &options_templates, &options_records);
+    ck_assert_uint_eq(templates, 20);
+    bool announced[65536] = {false};
+    for (unsigned i = 0; i < sink.count; i++) {
+        const struct datagram *datagram = &sink.datagrams[i];
+        for (uint64_t at = PACKET_HEADER_OCTETS; at < datagram->octets; at += get(datagram->data + at + 2, 2))
+            if (get(datagram->data + at, 2) == 0)
+                announced[get(datagram->data + at + 4, 2)] = true;
+    }
+    for (unsigned i = 0; i < SHAPES_OF_PACKETS; i++) {
+        const struct flow flow = any_packets(i);
+        uint16_t id = template_of(export(&flow));
+        ck_assert_uint_ge(id, 34048);
+        ck_assert(announced[id]);
+        announced[id] = false; /* each its own */
+    }
+}
+END_TEST
+
+/* Merged, they are like any other record, and have the ids of those. */
+START_TEST(packets_are_merged_with_connections)
+{
+    config.has_packets = true;
+    config.aggregate = (struct aggregate_by){.keys = AGGREGATE_KEY_PROTO, .source_ipv4_bits = 32};
+    config.aggregate_interval_s = 60;
+    config.aggregate_capacity = 8;
+    open_packet();
+    packet_templates(packet, &(struct packet_totals){0}, &(struct packet_naming){0}, now, collect, &sink);
+    unsigned templates, options_templates, options_records;
+    count_announced(&templates, &options_templates, &options_records);
+    ck_assert_uint_eq(templates, 2 * 2);
+    struct flow flow = udp_flow();
+    flow.packets[FLOW_REPLY] = flow.octets[FLOW_REPLY] = 0;
+    packet_begin(packet, now);
+    packet_add(packet, &flow);
+    flow = any_packets(0);
+    flow.has &= ~(uint32_t)FLOW_EGRESS;
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(count_of(datagram), 1);
+    ck_assert_uint_lt(template_of(datagram), 33024);
+}
+END_TEST
+
 START_TEST(sequence_is_set_and_nothing_else)
 {
     uint8_t header[PACKET_HEADER_OCTETS] = {0};
@@ -511,6 +578,9 @@ int main(void)
     tcase_add_test(tests, names_of_interfaces_are_octet_exact);
     tcase_add_test(tests, an_interface_without_alias_is_described_by_its_name);
     tcase_add_loop_test(tests, many_interfaces_take_turns, 0, 2);
+    tcase_add_test(tests, packets_are_octet_exact);
+    tcase_add_test(tests, templates_of_packets_go_before_their_data);
+    tcase_add_test(tests, packets_are_merged_with_connections);
     tcase_add_test(tests, sequence_is_set_and_nothing_else);
     suite_add_tcase(suite, tests);
     return run_suite(suite);

@@ -154,6 +154,33 @@ START_TEST(shapes_are_octet_exact)
 }
 END_TEST
 
+#define OF_PACKETS \
+    {5, 1},        \
+    {              \
+        6, 1       \
+    }
+
+static const struct expected packets[] = {
+    {0, 34048, 50, {IPV4, PORTS_TO_LAST, OF_PACKETS}},
+    {SHAPE_IPV6, 34049, 74, {IPV6, PORTS_TO_LAST, OF_PACKETS}},
+    {SHAPE_ICMP, 34052, 52, {IPV4, PORTS_TO_LAST, {32, 2}, OF_PACKETS}},
+    {SHAPE_ICMP | SHAPE_IPV6, 34053, 76, {IPV6, PORTS_TO_LAST, {178, 1}, {179, 1}, OF_PACKETS}},
+    {SHAPE_MAC, 34056, 62, {IPV4, PORTS_TO_LAST, OF_PACKETS, {56, 6}, {80, 6}}},
+    {SHAPE_VLAN, 34064, 52, {IPV4, PORTS_TO_LAST, OF_PACKETS, {58, 2}}},
+    {SHAPE_TIMES | SHAPE_MAC | SHAPE_VLAN | SHAPE_ICMP | SHAPE_IPV6,
+     34333,
+     106,
+     {IPV6, PORTS_TO_LAST, {178, 1}, {179, 1}, {152, 8}, {153, 8}, OF_PACKETS, {56, 6}, {80, 6}, {58, 2}}},
+};
+
+START_TEST(packets_are_octet_exact)
+{
+    struct template layout;
+    template_of_shape(&layout, &fields_packets, packets[_i].shape);
+    check_wire(&layout, &packets[_i], false);
+}
+END_TEST
+
 START_TEST(options_are_octet_exact)
 {
     ck_assert_uint_eq(fields_options_count, sizeof(options) / sizeof(options[0]));
@@ -247,6 +274,7 @@ int main(void)
     Suite *suite = suite_create("template");
     TCase *tests = tcase_create("template");
     tcase_add_loop_test(tests, shapes_are_octet_exact, 0, sizeof(shapes) / sizeof(shapes[0]));
+    tcase_add_loop_test(tests, packets_are_octet_exact, 0, sizeof(packets) / sizeof(packets[0]));
     tcase_add_loop_test(tests, options_are_octet_exact, 0, sizeof(options) / sizeof(options[0]));
     tcase_add_loop_test(tests, records_hold_the_fields_in_order, 0, sizeof(shapes) / sizeof(shapes[0]));
     tcase_add_test(tests, ids_are_unique);

@@ -20,7 +20,7 @@
  *                     270 to 287 options data
  *     33024 to 34047  kept for connections with TOS, VLAN or link-layer addresses: bits 0 to 2 and 5 to 8 of
  *                     the shape, moved together, and three bits for those
- *     34048 to 36095  kept for packet flows: 11 bits
+ *     34048 to 36095  packet flows: 34048 + shape, bits 0 to 10
  *     36096 to 49151  free
  *     49152 to 65535  kept for aggregates with TOS as a key: bits 0 to 13 of the shape. Aggregates of packet
  *                     flows have the elements of those of connections, so they have their ids too
@@ -64,8 +64,34 @@ static inline unsigned shape_at(unsigned index)
     return (index & (SHAPE_IPV6 | SHAPE_NAT | SHAPE_ICMP)) | (index << 2 & SHAPE_NO_COUNTERS);
 }
 
-/* What can be added to every record, by name. */
-enum fields_optional { FIELDS_MARK = 1 << 0, FIELDS_ZONE = 1 << 1, FIELDS_TIMES = 1 << 2 };
+/*
+ * The shape of packet flows: SHAPE_IPV6, SHAPE_ICMP, SHAPE_TIMES and these. SHAPE_NAT and bits 5 and 6 are
+ * kept for translations, the time to live and the rule's prefix.
+ */
+enum shape_of_packets { SHAPE_MAC = 1 << 3, SHAPE_VLAN = 1 << 4 };
+
+/* The bits that differ from flow to flow. */
+enum { SHAPE_OF_PACKETS = SHAPE_IPV6 | SHAPE_ICMP, SHAPES_OF_PACKETS = 4 };
+
+/* Numbers their combinations from 0 to SHAPES_OF_PACKETS - 1; and back. */
+static inline unsigned shape_index_of_packets(unsigned shape)
+{
+    return (shape & SHAPE_IPV6) | (shape & SHAPE_ICMP) >> 1;
+}
+
+static inline unsigned shape_of_packets_at(unsigned index)
+{
+    return (index & SHAPE_IPV6) | (index << 1 & SHAPE_ICMP);
+}
+
+/* What can be added to records, by name: to those whose source knows it. */
+enum fields_optional {
+    FIELDS_MARK = 1 << 0, /* of connections */
+    FIELDS_ZONE = 1 << 1, /* of connections */
+    FIELDS_TIMES = 1 << 2,
+    FIELDS_MAC = 1 << 3, /* of packet flows */
+    FIELDS_VLAN = 1 << 4 /* of packet flows */
+};
 
 /* What becomes of a field when records are merged (aggregate.h). */
 enum field_merge {
@@ -96,6 +122,7 @@ struct fields_kind {
 };
 
 extern const struct fields_kind fields_connection; /* struct record */
+extern const struct fields_kind fields_packets;    /* struct packets_record; they are not merged */
 
 /* Who has the rows of a table of options data. */
 enum fields_rows {

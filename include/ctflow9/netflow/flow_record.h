@@ -114,3 +114,13 @@ static inline void flow_record_fill_direction(struct record *record, const struc
     record->packets = htobe64(flow->packets[direction]);
     record->octets = htobe64(flow->octets[direction]);
 }
+
+/* What packets tell besides, of their one direction. */
+static inline void flow_record_fill_packets(struct packets_record *record, const struct flow *flow)
+{
+    record->tos = flow->tos[FLOW_ORIGINAL];
+    record->tcp_flags = flow->tcp_flags[FLOW_ORIGINAL];
+    record->vlan = htobe16(flow->vlan[FLOW_ORIGINAL]);
+    memcpy(record->link_source, flow->link_source[FLOW_ORIGINAL], sizeof(record->link_source));
+    memcpy(record->link_destination, flow->link_source[FLOW_REPLY], sizeof(record->link_destination));
+}

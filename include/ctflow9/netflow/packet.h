@@ -28,6 +28,7 @@ struct packet_config {
     struct aggregate_by aggregate;
     uint32_t aggregate_interval_s;
     uint32_t aggregate_capacity;
+    bool has_packets; /* there are flows of packets among them: FLOW_PACKETS, whose templates are sent too */
     uint16_t active_timeout_s; /* told to collectors in options data 273; 0 = none */
     uint16_t idle_timeout_s;
     struct stats *stats;
@@ -77,7 +78,8 @@ void packet_name_interfaces(struct packet *packet, const struct interface_names 
 bool packet_has_named(const struct packet *packet, const struct packet_naming *naming);
 
 /*
- * Gives sink every template (all shapes that are possible, options templates) and the options data (270
+ * Gives sink every template (all shapes that are possible, of packet flows as well when there are any;
+ * options templates) and the options data (270
  * sampling, 273 exporter totals, 274 losses), in as many datagrams as it takes (one by default); records is
  * 0. Interfaces' names (271) are told PACKET_NAMES_MAX at a time, each turn those that come next: naming is
  * moved on.

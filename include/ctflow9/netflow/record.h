@@ -35,6 +35,14 @@ struct record {
     uint8_t source_prefix_bits, destination_prefix_bits;
 };
 
+/* The same of a flow of packets, which tell more than connection tracking does. */
+struct packets_record {
+    struct record record;
+    uint8_t tos, tcp_flags;
+    uint8_t link_source[6], link_destination[6];
+    be16 vlan;
+};
+
 /* What an exporter tells of itself: the values of every options data record. */
 struct exporter_record {
     be32 scope_system; /* always 0: the exporter as a whole */
