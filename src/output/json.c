@@ -45,6 +45,39 @@ static char *put_bool(char *at, bool value)
     return stpcpy(at, value ? "true" : "false");
 }
 
+static char *put_true(char *at, const struct flow *flow, const void *member)
+{
+    (void)flow, (void)member;
+    return put_bool(at, true);
+}
+
+static char *put_kind(char *at, const struct flow *flow, const void *member)
+{
+    (void)flow, (void)member;
+    return put_string(at, "packets");
+}
+
+static char *put_u16(char *at, const struct flow *flow, const void *member)
+{
+    (void)flow;
+    return text_number(at, *(const uint16_t *)member);
+}
+
+/* As ip link shows it. */
+static char *put_mac(char *at, const struct flow *flow, const void *member)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *octets = member;
+    (void)flow;
+    *at++ = '"';
+    for (unsigned i = 0; i < 6; i++) {
+        *at++ = digits[octets[i] >> 4];
+        *at++ = digits[octets[i] & 0xf];
+        *at++ = i < 5 ? ':' : '"';
+    }
+    return at;
+}
+
 static char *put_time(char *at, const struct flow *flow, const void *member)
 {
     uint64_t time_ns = *(const uint64_t *)member;
@@ -169,13 +202,18 @@ static char *put_name(char *at, const struct interface_names *names, uint32_t nu
 
 #define AT(member) offsetof(struct flow, member)
 
+/* What the flow is of, beside the bits of enum flow_has. */
+#define OF_CONNECTION (1U << 30)
+#define OF_PACKETS    (1U << 31)
+
 /* Every key, in the order of the line. */
 static const struct {
     const char *name;
     put_value *put; /* NULL: the name of the interface that member is the number of */
     size_t offset;  /* of the member; 0 where put looks at the whole flow */
-    unsigned has;   /* enum flow_has that it takes */
+    unsigned has;   /* what it takes: of enum flow_has, or of the two above */
 } keys[] = {
+    {"kind", put_kind, 0, OF_PACKETS},
     {"start", put_time, AT(start_ns), FLOW_HAS_START},
     {"stop", put_time, AT(stop_ns), 0},
     {"duration_ns", put_duration, 0, FLOW_HAS_START},
@@ -188,46 +226,54 @@ static const struct {
     {"dst_port", put_port, AT(tuple[FLOW_ORIGINAL].dst_port), 0},
     {"icmp_type", put_icmp_u8, AT(tuple[FLOW_ORIGINAL].icmp_type), 0},
     {"icmp_code", put_icmp_u8, AT(tuple[FLOW_ORIGINAL].icmp_code), 0},
-    {"icmp_id", put_icmp_id, AT(tuple[FLOW_ORIGINAL].icmp_id), 0},
+    {"icmp_id", put_icmp_id, AT(tuple[FLOW_ORIGINAL].icmp_id), OF_CONNECTION},
     {"packets", put_u64, AT(packets[FLOW_ORIGINAL]), FLOW_HAS_COUNTERS},
     {"octets", put_u64, AT(octets[FLOW_ORIGINAL]), FLOW_HAS_COUNTERS},
     {"in_interface", put_u32, AT(in_interface[FLOW_ORIGINAL]), FLOW_HAS_INTERFACES << FLOW_ORIGINAL},
     {"in_interface_name", NULL, AT(in_interface[FLOW_ORIGINAL]), FLOW_HAS_INTERFACES << FLOW_ORIGINAL},
     {"out_interface", put_u32, AT(out_interface[FLOW_ORIGINAL]), FLOW_HAS_INTERFACES << FLOW_ORIGINAL},
     {"out_interface_name", NULL, AT(out_interface[FLOW_ORIGINAL]), FLOW_HAS_INTERFACES << FLOW_ORIGINAL},
-    {"reply_src_address", put_address, AT(tuple[FLOW_REPLY].src), 0},
-    {"reply_dst_address", put_address, AT(tuple[FLOW_REPLY].dst), 0},
-    {"reply_src_port", put_port, AT(tuple[FLOW_REPLY].src_port), 0},
-    {"reply_dst_port", put_port, AT(tuple[FLOW_REPLY].dst_port), 0},
-    {"reply_icmp_type", put_icmp_u8, AT(tuple[FLOW_REPLY].icmp_type), 0},
-    {"reply_icmp_code", put_icmp_u8, AT(tuple[FLOW_REPLY].icmp_code), 0},
-    {"reply_icmp_id", put_icmp_id, AT(tuple[FLOW_REPLY].icmp_id), 0},
-    {"reply_packets", put_u64, AT(packets[FLOW_REPLY]), FLOW_HAS_COUNTERS},
-    {"reply_octets", put_u64, AT(octets[FLOW_REPLY]), FLOW_HAS_COUNTERS},
+    {"egress", put_true, 0, OF_PACKETS | FLOW_EGRESS << FLOW_ORIGINAL},
+    {"tos", put_u8, AT(tos[FLOW_ORIGINAL]), FLOW_HAS_TOS << FLOW_ORIGINAL},
+    {"tcp_flags", put_u8, AT(tcp_flags[FLOW_ORIGINAL]), FLOW_HAS_TCP_FLAGS << FLOW_ORIGINAL},
+    {"vlan", put_u16, AT(vlan[FLOW_ORIGINAL]), FLOW_HAS_VLAN << FLOW_ORIGINAL},
+    {"src_mac", put_mac, AT(link_source[FLOW_ORIGINAL]), FLOW_HAS_LINK_SOURCE << FLOW_ORIGINAL},
+    {"dst_mac", put_mac, AT(link_source[FLOW_REPLY]), OF_PACKETS | FLOW_HAS_LINK_SOURCE << FLOW_ORIGINAL},
+    {"reply_src_address", put_address, AT(tuple[FLOW_REPLY].src), OF_CONNECTION},
+    {"reply_dst_address", put_address, AT(tuple[FLOW_REPLY].dst), OF_CONNECTION},
+    {"reply_src_port", put_port, AT(tuple[FLOW_REPLY].src_port), OF_CONNECTION},
+    {"reply_dst_port", put_port, AT(tuple[FLOW_REPLY].dst_port), OF_CONNECTION},
+    {"reply_icmp_type", put_icmp_u8, AT(tuple[FLOW_REPLY].icmp_type), OF_CONNECTION},
+    {"reply_icmp_code", put_icmp_u8, AT(tuple[FLOW_REPLY].icmp_code), OF_CONNECTION},
+    {"reply_icmp_id", put_icmp_id, AT(tuple[FLOW_REPLY].icmp_id), OF_CONNECTION},
+    {"reply_packets", put_u64, AT(packets[FLOW_REPLY]), OF_CONNECTION | FLOW_HAS_COUNTERS},
+    {"reply_octets", put_u64, AT(octets[FLOW_REPLY]), OF_CONNECTION | FLOW_HAS_COUNTERS},
     {"reply_in_interface", put_u32, AT(in_interface[FLOW_REPLY]), FLOW_HAS_INTERFACES << FLOW_REPLY},
     {"reply_in_interface_name", NULL, AT(in_interface[FLOW_REPLY]), FLOW_HAS_INTERFACES << FLOW_REPLY},
     {"reply_out_interface", put_u32, AT(out_interface[FLOW_REPLY]), FLOW_HAS_INTERFACES << FLOW_REPLY},
     {"reply_out_interface_name", NULL, AT(out_interface[FLOW_REPLY]), FLOW_HAS_INTERFACES << FLOW_REPLY},
-    {"translated", put_translated, 0, 0},
+    {"translated", put_translated, 0, OF_CONNECTION},
     {"end_reason", put_u8, AT(end_reason), 0},
     {"end_reason_name", put_end_reason_name, 0, 0},
     {"tcp_state", put_u8, AT(tcp_state), FLOW_HAS_TCP_STATE},
     {"tcp_state_name", put_tcp_state_name, 0, FLOW_HAS_TCP_STATE},
     {"status", put_u32, AT(status), FLOW_HAS_STATUS},
     {"timeout_s", put_u32, AT(timeout_s), FLOW_HAS_TIMEOUT},
-    {"requested", put_requested, 0, 0},
-    {"mark", put_u32, AT(mark), 0},
-    {"zone", put_zone, 0, 0},
+    {"requested", put_requested, 0, OF_CONNECTION},
+    {"mark", put_u32, AT(mark), OF_CONNECTION},
+    {"zone", put_zone, 0, OF_CONNECTION},
     {"original_zone", put_own_zone, 0, FLOW_ZONE_OF_ONE << FLOW_ORIGINAL},
     {"reply_zone", put_own_zone, 0, FLOW_ZONE_OF_ONE << FLOW_REPLY},
-    {"id", put_u32, AT(id), 0},
+    {"id", put_u32, AT(id), OF_CONNECTION},
 };
 
 size_t json_flow(char *line, const struct flow *flow, const struct interface_names *names)
 {
+    unsigned has = (flow->has & ~(OF_CONNECTION | OF_PACKETS)) |
+                   (flow->kind == FLOW_PACKETS ? OF_PACKETS : OF_CONNECTION);
     char *at = line;
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        if (!flow_has(flow, keys[i].has))
+        if ((has & keys[i].has) != keys[i].has)
             continue;
         char *value = stpcpy(at, at == line ? "{\"" : ",\"");
         value = stpcpy(stpcpy(value, keys[i].name), "\":");

@@ -146,7 +146,8 @@ static char *put_counters(const char *line, char *at, const struct flow *flow, e
 {
     char packets[16] = "-", octets[16] = "-";
     char *after_packets = packets + 1, *after_octets = octets + 1;
-    if (flow_has(flow, FLOW_HAS_COUNTERS)) {
+    bool is_known = direction == FLOW_ORIGINAL || flow->kind != FLOW_PACKETS;
+    if (is_known && flow_has(flow, FLOW_HAS_COUNTERS)) {
         after_packets = put_scaled(packets, flow->packets[direction], "", "");
         after_octets = put_scaled(octets, flow->octets[direction], " ", "B");
     }

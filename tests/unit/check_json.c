@@ -162,6 +162,33 @@ START_TEST(interfaces_by_name)
 }
 END_TEST
 
+/* Of one direction, with what only packets tell, and nothing that they do not. */
+START_TEST(packets)
+{
+    struct flow flow = sample_flow(IPPROTO_TCP, "10.0.0.1", 1, "10.0.0.2", 2);
+    flow.kind = FLOW_PACKETS;
+    flow.packets[FLOW_REPLY] = flow.octets[FLOW_REPLY] = 0;
+    flow.in_interface[FLOW_ORIGINAL] = 3;
+    flow.tos[FLOW_ORIGINAL] = 184;
+    flow.tcp_flags[FLOW_ORIGINAL] = 27;
+    flow.has |= FLOW_HAS_INTERFACES | FLOW_HAS_TOS | FLOW_HAS_TCP_FLAGS;
+#define PACKETS                                                                                            \
+    "\"kind\": \"packets\", \"start\": \"2026-11-23T14:02:54.723456789Z\","                                \
+    " \"stop\": \"2026-11-23T14:03:07.123456789Z\", \"duration_ns\": 12400000000, \"ip_version\": 4,"      \
+    " \"protocol\": 6, \"protocol_name\": \"tcp\", \"src_address\": \"10.0.0.1\","                         \
+    " \"dst_address\": \"10.0.0.2\", \"src_port\": 1, \"dst_port\": 2, \"packets\": 12, \"octets\": 3412," \
+    " \"in_interface\": 3, \"out_interface\": 0, \"tos\": 184, \"tcp_flags\": 27, \"end_reason\": 1,"      \
+    " \"end_reason_name\": \"idle_timeout\""
+    check_object(flow, "{" PACKETS "}");
+    flow.vlan[FLOW_ORIGINAL] = 564;
+    memcpy(flow.link_source[FLOW_ORIGINAL], "\x02\0\xff\x0a\xa0\1", 6);
+    memcpy(flow.link_source[FLOW_REPLY], "\x02\0\0\0\0\2", 6);
+    flow.has |= FLOW_HAS_VLAN | FLOW_HAS_LINK_SOURCE | FLOW_EGRESS;
+    check_object(flow, "{" PACKETS ", \"egress\": true, \"vlan\": 564, \"src_mac\": \"02:00:ff:0a:a0:01\","
+                       " \"dst_mac\": \"02:00:00:00:00:02\"}");
+}
+END_TEST
+
 /* The type of an ICMP message has no meaning in the other family. */
 START_TEST(icmp_of_the_other_family)
 {
@@ -252,6 +279,7 @@ int main(void)
     tcase_add_test(tests, as_little_as_can_be);
     tcase_add_test(tests, interfaces);
     tcase_add_test(tests, interfaces_by_name);
+    tcase_add_test(tests, packets);
     tcase_add_test(tests, icmp_of_the_other_family);
     tcase_add_test(tests, extremes);
     tcase_add_test(tests, stop_before_start);

@@ -71,6 +71,20 @@ START_TEST(ipv4)
 }
 END_TEST
 
+/* Of the other direction nothing is known. */
+START_TEST(packets)
+{
+    struct flow flow = sample_flow(IPPROTO_TCP, "192.168.100.210", 51234, "198.51.100.134", 8443);
+    flow.kind = FLOW_PACKETS;
+    flow.packets[FLOW_REPLY] = flow.octets[FLOW_REPLY] = 0;
+    flow.in_interface[FLOW_ORIGINAL] = 3;
+    flow.has |= FLOW_HAS_INTERFACES;
+    ck_assert_str_eq(printed(flow),
+                     "2026-11-23 14:03:07.123 12.40s tcp   192.168.100.210:51234 -> 198.51.100.134:8443  "
+                     "    12  3412 B      -       - idle    via 3>0");
+}
+END_TEST
+
 START_TEST(ipv6)
 {
     ck_assert_str_eq(printed(sample_flow(IPPROTO_TCP, "fd00::10", 51234, "2001:db8::1", 443)),
@@ -306,6 +320,7 @@ int main(void)
     TCase *tests = tcase_create("print");
     tcase_add_test(tests, heading);
     tcase_add_test(tests, ipv4);
+    tcase_add_test(tests, packets);
     tcase_add_test(tests, ipv6);
     tcase_add_test(tests, ipv6_long);
     tcase_add_test(tests, source_nat);
