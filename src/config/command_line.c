@@ -88,6 +88,9 @@ static int take_flag(const struct option_row *row, struct command_line *line, st
                      bool *given, struct option_error *why)
 {
     struct option_error detail;
+    if (option_is_unbuilt(row))
+        return option_error(why, "--%s is not possible: ctflow9 was built without %s", row->name,
+                            row->lacking);
     switch (row->command) {
     case OPTION_CONFIG:
         line->config = optarg;
@@ -165,6 +168,8 @@ static bool sends_elsewhere(const char *source, const char *host)
 
 static int check_together(const struct options *options, struct option_error *why)
 {
+    if (options->no_conntrack && options->nflog.count == 0)
+        return option_error(why, "--no-conntrack leaves nothing to read: give --nflog GROUP as well");
     const char *source = options->source_address;
     for (size_t i = 0; i < options->collector_count && source[0] != '\0'; i++) {
         char text[HOST_PORT_TEXT_MAX];
@@ -235,6 +240,19 @@ static void print_error(FILE *err, const char *what, struct option_error *why)
     fprintf(err, "ctflow9: %s%s\n", what, why->text);
 }
 
+/* What can be left out when it is built. */
+static void print_version(FILE *out)
+{
+    static const struct {
+        const char *name;
+        bool is_built;
+    } parts[] = {{"io_uring", CTFLOW9_URING}, {"NFLOG", CTFLOW9_NFLOG}};
+    fprintf(out, "ctflow9 %s", CTFLOW9_VERSION);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        fprintf(out, " %c%s", parts[i].is_built ? '+' : '-', parts[i].name);
+    fputc('\n', out);
+}
+
 /* Does what --help, --version or --check asked for. 0 or -errno. */
 static int print(const struct command_line *line, const struct options *options, FILE *out, FILE *err)
 {
@@ -245,7 +263,7 @@ static int print(const struct command_line *line, const struct options *options,
     if (line->stop->command == OPTION_HELP)
         option_table_help(out);
     else
-        fprintf(out, "ctflow9 %s\n", CTFLOW9_VERSION);
+        print_version(out);
     return fflush(out) == 0 ? 0 : -errno;
 }
 

@@ -154,8 +154,12 @@ static unsigned line_of(const struct config *config, size_t key, int element)
 
 static int refuse_key(const struct config *config, unsigned line, const char *key, struct option_error *why)
 {
+    const struct option_row *row = option_table_find(key);
     const struct option_row *nearest = option_table_nearest(key);
-    if (option_table_find(key))
+    if (row && option_is_unbuilt(row))
+        return option_error(why, "%s:%u: %s is not possible: ctflow9 was built without %s", config->path,
+                            line, key, row->lacking);
+    if (row)
         return option_error(why, "%s:%u: %s is for the command line only", config->path, line, key);
     if (nearest)
         return option_error(why, "%s:%u: there is no option %.100s: did you mean %s?", config->path, line,

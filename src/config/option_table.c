@@ -10,6 +10,7 @@
 #include "ctflow9/config/option_list.h"
 #include "ctflow9/config/option_number.h"
 #include "ctflow9/config/option_text.h"
+#include "ctflow9/flow/flow_cache.h"
 #include "ctflow9/flow/table_size.h"
 #include "ctflow9/input/ct_dump.h"
 #include "ctflow9/netflow/packet_header.h"
@@ -18,9 +19,17 @@ static const char output[] = "Output";
 static const char netflow[] = "NetFlow v9";
 static const char reading[] = "Reading";
 static const char tracking[] = "Long connections";
+static const char packets[] = "Packets";
 static const char general[] = "General";
 
 #define MEMBER(name) offsetof(struct options, name)
+
+/* The type of an option that goes with NFLOG; with what is not built it goes too. */
+#if CTFLOW9_NFLOG
+#define NFLOG_TYPE(name) .type = &(name)
+#else
+#define NFLOG_TYPE(name) .lacking = "NFLOG"
+#endif
 
 /* In the order of --help and of --check. */
 const struct option_row option_table[] = {
@@ -124,7 +133,9 @@ const struct option_row option_table[] = {
      .type = &option_fields,
      .offset = MEMBER(fields),
      .argument = "LIST",
-     .help = "further elements in every record, separated by commas: mark, zone, times"},
+     .help =
+         "further elements in the records, separated by commas: mark, zone (of connections), mac, vlan (of "
+         "packets), times"},
     {.group = netflow,
      .name = "aggregate",
      .type = &option_aggregate,
@@ -155,6 +166,11 @@ const struct option_row option_table[] = {
      .offset = MEMBER(netns),
      .argument = "NAME|PATH",
      .help = "read this network namespace; collectors are still reached from the present one"},
+    {.group = reading,
+     .name = "no-conntrack",
+     NFLOG_TYPE(option_flag),
+     .offset = MEMBER(no_conntrack),
+     .help = "report packets alone, and do without connection tracking"},
     {.group = reading,
      .name = "mark",
      .type = &option_mark,
@@ -258,6 +274,44 @@ const struct option_row option_table[] = {
      .argument = "N",
      .help = "how many threads share the events; auto is one for each core, up to 8"},
 
+    {.group = packets,
+     .name = "nflog",
+     NFLOG_TYPE(option_groups),
+     .offset = MEMBER(nflog),
+     .argument = "GROUP[,GROUP...]",
+     .help =
+         "report the packets that firewall rules log to these NFLOG groups, put together to one-way flows"},
+    {.group = packets,
+     .name = "nflog-size",
+     NFLOG_TYPE(option_number),
+     .offset = MEMBER(nflog_size),
+     .min = NFLOG_SIZE_MIN,
+     .max = NFLOG_SIZE_MAX,
+     .unit = "octets",
+     .fallback = "128",
+     .argument = "OCTETS",
+     .help = "how much of each packet the kernel copies"},
+    {.group = packets,
+     .name = "flow-cache",
+     NFLOG_TYPE(option_number),
+     .offset = MEMBER(flow_cache),
+     .min = 1,
+     .max = FLOW_CACHE_CAPACITY_MAX,
+     .unit = "flows",
+     .fallback = "262144",
+     .argument = "FLOWS",
+     .help = "how many flows of packets there may be at a time"},
+    {.group = packets,
+     .name = "inactive-timeout",
+     NFLOG_TYPE(option_number),
+     .offset = MEMBER(inactive_timeout_s),
+     .min = 1,
+     .max = 86400,
+     .unit = "seconds",
+     .fallback = "15",
+     .argument = "SECONDS",
+     .help = "a flow of packets ends when there was none for this time"},
+
     {.group = general,
      .name = "config",
      .letter = 'f',
@@ -306,7 +360,7 @@ void option_table_default(struct options *options)
     struct option_error why;
     memset(options, 0, sizeof(*options));
     for (const struct option_row *row = option_table; row < option_table + option_table_count; row++) {
-        if (row->fallback)
+        if (row->fallback && option_is_setting(row))
             option_value_set(row, options, row->fallback, &why);
     }
 }
@@ -404,9 +458,13 @@ void option_table_help(FILE *out)
           "direction of every connection that ends.\n\n"
           "Usage: ctflow9 [OPTION]...\n",
           out);
+    const char *group = NULL;
     for (const struct option_row *row = option_table; row < option_table + option_table_count; row++) {
-        if (row == option_table || row->group != row[-1].group)
+        if (option_is_unbuilt(row))
+            continue;
+        if (row->group != group)
             fprintf(out, "\n%s:\n", row->group);
+        group = row->group;
         print_row(out, row);
     }
     fputs("\nWhat the configuration file switches on is switched off with =false, as in\n"

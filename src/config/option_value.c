@@ -12,6 +12,11 @@ bool option_is_setting(const struct option_row *row)
     return row->type != NULL;
 }
 
+bool option_is_unbuilt(const struct option_row *row)
+{
+    return !row->type && row->lacking;
+}
+
 bool option_is_list(const struct option_row *row)
 {
     return row->type->clear != NULL;

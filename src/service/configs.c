@@ -15,10 +15,18 @@ void configs_of_reading(struct reading_config *config, const struct options *opt
                                                   .active_timeout_ns = options->active_timeout_s * NS_PER_S,
                                                   .adopt_full = options->adopt == ADOPT_FULL,
                                                   .table_size = options->table_size};
-    config->workers = (struct workers_config){.count = options->workers,
-                                              .netns = options->netns,
-                                              .sources = {.conntrack = &config->conntrack},
-                                              .marks = options->interface_marks};
+    config->nflog = (struct nflog_config){.groups = options->nflog,
+                                          .size_octets = options->nflog_size,
+                                          .rcvbuf_octets = options->rcvbuf_octets,
+                                          .flow_cache = options->flow_cache,
+                                          .inactive_timeout_ns = options->inactive_timeout_s * NS_PER_S,
+                                          .active_timeout_ns = options->active_timeout_s * NS_PER_S};
+    config->workers =
+        (struct workers_config){.count = options->workers,
+                                .netns = options->netns,
+                                .sources = {.conntrack = options->no_conntrack ? NULL : &config->conntrack,
+                                            .nflog = options->nflog.count > 0 ? &config->nflog : NULL},
+                                .marks = options->interface_marks};
     /* Numbers that rules have put into marks are their own: those that are given are the only ones known. */
     if (options->interface_numbers.count > 0)
         config->workers.interfaces = (struct interfaces_config){
@@ -47,6 +55,7 @@ void configs_of_export(struct exporter_config *config, const struct options *opt
         .aggregate_interval_s = options->aggregate_interval_s,
         .aggregate_capacity = options->table_size != 0 ? options->table_size : TABLE_SIZE_DEFAULT,
         .active_timeout_s = options->active_timeout_s,
+        .idle_timeout_s = options->nflog.count > 0 ? options->inactive_timeout_s : 0,
         .print = options->print,
         .json = options->json,
         .json_socket = options->json_socket[0] != '\0' ? options->json_socket : NULL};

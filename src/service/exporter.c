@@ -64,6 +64,9 @@ static int open_netflow(struct exporter *exporter, const struct exporter_config 
         .aggregate_capacity = config->aggregate_capacity,
         .active_timeout_s =
             (uint16_t)(config->active_timeout_s < UINT16_MAX ? config->active_timeout_s : UINT16_MAX),
+        .idle_timeout_s =
+            (uint16_t)(config->idle_timeout_s < UINT16_MAX ? config->idle_timeout_s : UINT16_MAX),
+        .has_packets = config->idle_timeout_s != 0,
         .stats = exporter->stats};
     int error = packet_open(&exporter->packet, &packet, exporter->now, to_collectors, exporter);
     if (error == -ENOMEM)

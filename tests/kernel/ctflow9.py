@@ -16,14 +16,15 @@ class Ctflow9(Process):
 
     def __init__(self, lab, *options, namespace=None, within=(), stdout=None):
         workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
-        listeners = lab.router.listeners()
+        wanted = lab.router.listeners() + (0 if "--no-conntrack" in options else workers)
+        groups = set(str(options[options.index("--nflog") + 1]).split(",")) if "--nflog" in options else set()
         command = (namespace or lab.router).command(*within, BINARY, "--rx", RX, *options)
         super().__init__(lab, "ctflow9", command, stdout)
 
         def listening():
             if not self.running():
                 raise AssertionError(f"ctflow9 ended ({self.popen.returncode})")
-            return lab.router.listeners() >= listeners + workers
+            return lab.router.listeners() >= wanted and groups <= lab.router.nflog_groups()
         wait_until(listening, "ctflow9 listens")
 
     def finish(self, limit_s=30):

@@ -215,6 +215,10 @@ class Namespace:
         return sum(int(protocol) == NETLINK_NETFILTER and int(groups, 16) & DESTROY_GROUP != 0
                    for _, protocol, _, groups, *_ in sockets)
 
+    def nflog_groups(self):
+        """The NFLOG groups that programs read."""
+        return {line.split()[0] for line in self.read("/proc/net/netfilter/nfnetlink_log").splitlines()}
+
     def udp_received(self):
         """Datagrams that programs have taken, IPv4 and IPv6."""
         ipv4 = self.read("/proc/net/snmp").splitlines()

@@ -307,10 +307,46 @@ START_TEST(version)
     ck_assert_int_eq(parse("-V --nonsense"), COMMAND_LINE_DONE);
     ck_assert_int_eq(strncmp(out, "ctflow9 ", 8), 0);
     ck_assert_ptr_eq(strchr(out, '\n'), out + strlen(out) - 1);
+    ck_assert_ptr_nonnull(strstr(out, CTFLOW9_NFLOG ? " +NFLOG" : " -NFLOG"));
     ck_assert_str_eq(err, "");
     ck_assert_int_eq(parse("--nonsense -V"), COMMAND_LINE_REFUSED);
 }
 END_TEST
+
+#if CTFLOW9_NFLOG
+START_TEST(something_is_to_be_read)
+{
+    check_runs("--no-conntrack --nflog 5");
+    ck_assert(options.no_conntrack);
+    ck_assert_int_eq(parse("--no-conntrack"), COMMAND_LINE_REFUSED);
+    ck_assert_str_eq(err, "ctflow9: --no-conntrack leaves nothing to read: give --nflog GROUP as well\n");
+}
+END_TEST
+#else
+START_TEST(what_was_not_built_is_refused_by_name)
+{
+    static const char *const names[] = {"nflog=5", "nflog-size=128", "flow-cache=9", "inactive-timeout=9",
+                                        "no-conntrack"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char flag[64], wanted[128];
+        int octets = (int)strcspn(names[i], "=");
+        snprintf(flag, sizeof(flag), "--%s", names[i]);
+        snprintf(wanted, sizeof(wanted), "ctflow9: --%.*s is not possible: ctflow9 was built without NFLOG\n",
+                 octets, names[i]);
+        ck_assert_int_eq(parse(flag), COMMAND_LINE_REFUSED);
+        ck_assert_str_eq(err, wanted);
+    }
+    write_file("{ \"nflog\": \"5\" }");
+    ck_assert_int_eq(parse(""), COMMAND_LINE_REFUSED);
+    ck_assert_ptr_nonnull(strstr(err, ":1: nflog is not possible: ctflow9 was built without NFLOG\n"));
+    remove_file();
+    ck_assert_int_eq(parse("--help"), COMMAND_LINE_DONE);
+    ck_assert_ptr_null(strstr(out, "nflog"));
+    ck_assert_int_eq(parse("--check"), COMMAND_LINE_DONE);
+    ck_assert_ptr_null(strstr(out, "nflog"));
+}
+END_TEST
+#endif
 
 START_TEST(help_fits_the_screen_and_names_every_setting)
 {
@@ -414,6 +450,11 @@ int main(void)
     tcase_add_test(tests, flags_win_over_the_file);
     tcase_add_test(tests, one_line_whatever_is_in_it);
     tcase_add_test(tests, version);
+#if CTFLOW9_NFLOG
+    tcase_add_test(tests, something_is_to_be_read);
+#else
+    tcase_add_test(tests, what_was_not_built_is_refused_by_name);
+#endif
     tcase_add_test(tests, help_fits_the_screen_and_names_every_setting);
     tcase_add_test(tests, what_check_prints_is_a_configuration_that_says_the_same);
     tcase_add_test(tests, check_finds_faults);

@@ -63,6 +63,7 @@ START_TEST(what_is_exported_is_what_was_asked_for)
     configs_of_export(&config, &options);
     ck_assert_uint_eq(config.collector_count, 0);
     ck_assert(config.print && !config.json);
+    ck_assert_uint_eq(config.idle_timeout_s, 0);
 }
 END_TEST
 
@@ -120,6 +121,37 @@ START_TEST(metrics_are_told_where_it_was_asked_for)
     ck_assert_str_eq(config.file, "/tmp/a.prom");
 }
 END_TEST
+#if CTFLOW9_NFLOG
+START_TEST(packets_are_read_as_was_asked_for)
+{
+    struct reading_config config;
+    struct exporter_config exporter;
+    PARSE("--print");
+    configs_of_reading(&config, &options);
+    ck_assert_ptr_null(config.workers.sources.nflog);
+
+    PARSE("--nflog", "7,8", "--nflog-size", "256", "--flow-cache", "1000", "--inactive-timeout", "20",
+          "--active-timeout", "30", "--rcvbuf", "2M");
+    configs_of_reading(&config, &options);
+    ck_assert_ptr_nonnull(config.workers.sources.conntrack);
+    ck_assert_ptr_eq(config.workers.sources.nflog, &config.nflog);
+    ck_assert_uint_eq(config.nflog.groups.count, 2);
+    ck_assert_uint_eq(config.nflog.groups.group[1], 8);
+    ck_assert_uint_eq(config.nflog.size_octets, 256);
+    ck_assert_uint_eq(config.nflog.flow_cache, 1000);
+    ck_assert_uint_eq(config.nflog.inactive_timeout_ns, 20 * NS_PER_S);
+    ck_assert_uint_eq(config.nflog.active_timeout_ns, 30 * NS_PER_S);
+    ck_assert_uint_eq(config.nflog.rcvbuf_octets, 2 << 20);
+    configs_of_export(&exporter, &options);
+    ck_assert_uint_eq(exporter.idle_timeout_s, 20);
+
+    PARSE("--nflog", "7", "--no-conntrack");
+    configs_of_reading(&config, &options);
+    ck_assert_ptr_null(config.workers.sources.conntrack);
+    ck_assert_ptr_nonnull(config.workers.sources.nflog);
+}
+END_TEST
+#endif
 
 int main(void)
 {
@@ -127,6 +159,9 @@ int main(void)
     tcase_add_test(tests, what_is_exported_is_what_was_asked_for);
     tcase_add_test(tests, what_is_read_is_what_was_asked_for);
     tcase_add_test(tests, metrics_are_told_where_it_was_asked_for);
+#if CTFLOW9_NFLOG
+    tcase_add_test(tests, packets_are_read_as_was_asked_for);
+#endif
 
     Suite *suite = suite_create("configs");
     suite_add_tcase(suite, tests);

@@ -140,6 +140,35 @@ START_TEST(numbers_at_both_ends_of_the_range)
 }
 END_TEST
 
+START_TEST(groups_are_a_list)
+{
+    check_json("nflog", "[]");
+    check_set("nflog", "5,0,65535");
+    ck_assert_uint_eq(options.nflog.count, 3);
+    ck_assert_uint_eq(options.nflog.group[0], 5);
+    ck_assert_uint_eq(options.nflog.group[2], 65535);
+    check_set("nflog", "7");
+    check_json("nflog", "[\"5\",\"0\",\"65535\",\"7\"]");
+    check_refused("nflog", "5", "group 5 is named twice");
+    static const char *const texts[] = {"",   ",",  "8,", ",8",  "65536", "-1",
+                                        "+1", " 8", "8 ", "0x8", "all",   "99999999999999999999999"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        check_refused("nflog", texts[i], "is no list of NFLOG groups: give numbers from 0 to 65535");
+}
+END_TEST
+
+START_TEST(groups_have_a_limit)
+{
+    char text[8];
+    for (unsigned i = 0; i < NFLOG_GROUPS_MAX; i++) {
+        snprintf(text, sizeof(text), "%u", i);
+        check_set("nflog", text);
+    }
+    check_refused("nflog", "1000", "more than 64 NFLOG groups");
+    ck_assert_uint_eq(options.nflog.count, NFLOG_GROUPS_MAX);
+}
+END_TEST
+
 START_TEST(numbers_that_are_none)
 {
     static const char *const texts[] = {"",     " 1",  "1 ",    "-1",  "+1",         "1e3",
@@ -279,7 +308,7 @@ START_TEST(fields)
     static const char *const texts[] = {"",    ",",     "mark,",     ",mark", "mark,,zone",
                                         "mar", "marks", "mark zone", "Mark"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        check_refused("fields", texts[i], "is not a field: give some of mark, zone and times");
+        check_refused("fields", texts[i], "is not a field: give some of mark, zone, times, mac and vlan");
 }
 END_TEST
 
@@ -560,6 +589,10 @@ int main(void)
     tcase_add_test(tests, auto_stays_auto);
     tcase_add_test(tests, numbers_at_both_ends_of_the_range);
     tcase_add_test(tests, numbers_that_are_none);
+    if (CTFLOW9_NFLOG) {
+        tcase_add_test(tests, groups_are_a_list);
+        tcase_add_test(tests, groups_have_a_limit);
+    }
     tcase_add_test(tests, seconds_have_milliseconds);
     tcase_add_test(tests, sizes_have_suffixes);
     tcase_add_test(tests, ranges_in_words);

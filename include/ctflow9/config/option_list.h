@@ -10,3 +10,6 @@ extern const struct option_type option_fields;
 
 /* struct aggregate_by: aggregate_keys.h. */
 extern const struct option_type option_aggregate;
+
+/* struct nflog_groups, in option_groups.c. */
+extern const struct option_type option_groups;

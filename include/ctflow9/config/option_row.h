@@ -26,14 +26,14 @@ struct option_row {
     const char *group;              /* the heading in --help */
     const char *name;               /* long name and JSON key */
     int letter;                     /* 0 = none */
-    const struct option_type *type; /* of a setting; NULL = a command */
+    const struct option_type *type; /* of a setting; NULL = a command, or not built */
     enum option_command command;
     size_t offset;        /* in struct options */
     uint64_t min, max;    /* of a number, seconds (in milliseconds) and a size; max of a text's length */
     const char *unit;     /* of min and max, as people say it; NULL = none */
     const char *choices;  /* of a choice, in the order of their numbers, separated by blanks */
     const char *unbuilt;  /* one of them that this build was made without; NULL = none */
-    const char *lacking;  /* what it would take */
+    const char *lacking;  /* what it would take; without a type: what the whole option would */
     const char *fallback; /* the default; NULL = false, none or an empty list */
     const char *argument; /* its name; NULL = it takes none */
     const char *help;

@@ -16,6 +16,9 @@
 /* It has a value in struct options, and a key in the configuration. */
 bool option_is_setting(const struct option_row *row);
 
+/* This build was made without it: it has a name, but can be given no value. */
+bool option_is_unbuilt(const struct option_row *row);
+
 /* It has any number of values, and its key may have an array of them. */
 bool option_is_list(const struct option_row *row);
 

@@ -9,6 +9,7 @@
 #include "ctflow9/input/interface_marks.h"
 #include "ctflow9/input/interfaces.h"
 #include "ctflow9/input/netlink_filter.h"
+#include "ctflow9/input/nflog.h"
 #include "ctflow9/netflow/aggregate.h"
 #include "ctflow9/netflow/fields.h"
 
@@ -50,7 +51,12 @@ struct options {
     uint32_t adopt;            /* enum options_adopt */
     uint32_t table_size;       /* connections, of all workers together; 0 = auto, see table_size.h */
     uint32_t workers;          /* 0 = auto, one for each core, up to 8 */
-    struct host_port metrics;  /* port 0 = none */
+    bool no_conntrack;
+    struct nflog_groups nflog;
+    uint32_t nflog_size; /* octets */
+    uint32_t flow_cache; /* flows, of all workers together */
+    uint32_t inactive_timeout_s;
+    struct host_port metrics;                /* port 0 = none */
     char metrics_file[OPTIONS_TEXT_MAX + 1]; /* "" = none */
     bool verbose;
 };

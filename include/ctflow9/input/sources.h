@@ -6,10 +6,12 @@
 /* All sources that are wanted, as one; what each function does is said of its namesake in source.h. */
 
 struct conntrack_config;
+struct nflog_config;
 
 /* What each source is to do; NULL = nothing. */
 struct sources_config {
     const struct conntrack_config *conntrack;
+    const struct nflog_config *nflog;
 };
 
 /* THE table: every source that is built in, in sources_table.c. */
