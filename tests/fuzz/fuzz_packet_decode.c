@@ -42,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
     memset(&again, 0xff, sizeof(again));
     again.key.in_interface = 1;
     again.key.out_interface = 2;
+    again.key.is_egress = 0;
     again.key.vlan = 0;
     memcpy(block, data + 1, octets - 1);
     block = realloc(block, octets > 1 ? octets - 1 : 1);
