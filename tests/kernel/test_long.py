@@ -3,6 +3,7 @@
 
 import ipaddress
 import json
+import os
 import signal
 import socket
 import time
@@ -21,6 +22,8 @@ DESTINATION = {4: 12, 6: 28}
 SOURCE_PORT, DESTINATION_PORT, IP_VERSION = 7, 11, 60
 ACTIVE_TIMEOUT, FORCED = 2, 4
 ADDRESS = "10.3.0.2:2057"
+# Whether the kernel's events tell the state of TCP and the time that was left.
+TELLS_ENDS = tuple(map(int, os.uname().release.split(".")[:2])) >= (5, 12)
 
 
 def direction(record):
@@ -177,9 +180,12 @@ class Long(unittest.TestCase):
                 wait_until(lambda: int(lab.router.run("sysctl", "-n", "net.netfilter.nf_conntrack_count")) == 0,
                            "the kernel finds them")
                 counted = exporter.finish()
-                self.assertEqual(counted["adopted"], counted["events"])
-                wait_until(lambda: len(port.records()) >= 2 * len(TARGETS), "the records arrive")
-                self.assertEqual({totals(spans)[0] for spans in parts_of(port).values()}, {1})
+                # Before 5.12 the event does not tell that they timed out: they may be kept ones, as far as is known.
+                again = 0 if TELLS_ENDS else counted["events"]
+                self.assertEqual(counted["adopted"], counted["events"] - again)
+                wait_until(lambda: len(port.records()) >= 2 * (len(TARGETS) + again), "the records arrive")
+                self.assertEqual(Counter(totals(spans)[0] for spans in parts_of(port).values()),
+                                 Counter({1: 2 * (len(TARGETS) - again), 2: 2 * again}))
             if counted["events"] > 0:  # else the kernel had found them in between
                 return
         self.fail("the kernel was always faster")
