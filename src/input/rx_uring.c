@@ -231,14 +231,16 @@ static int uring_receive(struct rx *rx, unsigned limit, const struct rx_message 
     struct uring_rx *own = (struct uring_rx *)rx;
     give_back(own);
     reap(own, limit);
-    while (own->count < limit && own->failure == 0 && has_work(own)) {
+    bool moves = true;
+    while (moves && own->count < limit && own->failure == 0 && has_work(own)) {
         unsigned before = own->count;
         int error = work(own);
         reap(own, limit);
         if (error)
             own->failure = error;
         else if (own->failure == 0 && !own->armed && own->count == before)
-            own->failure = -ENOBUFS; /* the socket's own, there were buffers */
+            own->failure = -ENOBUFS;                /* the socket's own, there were buffers */
+        moves = own->count > before || !own->armed; /* Linux 7.3 may leave the flag set with nothing to do */
     }
     if (own->count == 0 && own->failure != 0) {
         int failure = own->failure;
