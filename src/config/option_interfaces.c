@@ -6,12 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctflow9/base/utf8.h"
 #include "ctflow9/config/option_type.h"
 
-/* What the kernel takes for a name. */
+/* What the kernel takes for a name, and JSON, too. */
 static bool is_name(const char *name, size_t octets)
 {
+    char shown[IFNAMSIZ];
     if (octets == 0 || octets >= IFNAMSIZ || strcspn(name, ":/") < octets)
+        return false;
+    utf8_copy(shown, sizeof(shown), name, octets);
+    if (strlen(shown) != octets || memcmp(shown, name, octets) != 0)
         return false;
     for (size_t i = 0; i < octets; i++)
         if (isspace((unsigned char)name[i]))

@@ -275,6 +275,15 @@ START_TEST(masks)
 }
 END_TEST
 
+/* Names are shown in JSON, which is UTF-8. */
+START_TEST(interface_names_are_text)
+{
+    check_set("interface-index", "\xc3\xa9th0=1");
+    check_refused("interface-index", "<0<\xa7=4", "not the name of an interface");
+    check_refused("interface-index", "eth\x01=4", "not the name of an interface");
+}
+END_TEST
+
 START_TEST(pairs_of_masks)
 {
     check_json("mark-interface", "null");
@@ -583,6 +592,7 @@ int main(void)
     Suite *suite = suite_create("option_value");
     TCase *tests = tcase_create("option_value");
     tcase_add_checked_fixture(tests, setup, NULL);
+    tcase_add_test(tests, interface_names_are_text);
     tcase_add_test(tests, flags);
     tcase_add_test(tests, choices_by_name);
     tcase_add_test(tests, a_choice_that_was_not_built);
