@@ -86,7 +86,7 @@ static int set_text(const struct option_row *row, struct options *options, const
                     struct option_error *why)
 {
     size_t octets = strlen(text);
-    size_t max = row->max != 0 ? row->max : OPTIONS_TEXT_MAX;
+    size_t max = row->max != 0 ? (size_t)row->max : OPTIONS_TEXT_MAX;
     if (octets == 0 || octets > max || !is_printable(text))
         return option_error(why, "'%.100s' is not possible: give 1 to %zu printable ASCII characters", text,
                             max);

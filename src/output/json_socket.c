@@ -154,7 +154,8 @@ static bool write_lines(struct json_socket *socket, struct reader *reader)
 {
     for (unsigned i = 0; i < TURN_BATCHES && !reader->blocked && has_lines(socket, reader); i++) {
         struct iovec pieces[BATCH];
-        const struct msghdr message = {.msg_iov = pieces, .msg_iovlen = gather(socket, reader, pieces)};
+        const struct msghdr message = {.msg_iov = pieces,
+                                       .msg_iovlen = (uint16_t)gather(socket, reader, pieces)};
         ssize_t written = sendmsg(reader->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (written >= 0)
             account(socket, reader, (size_t)written);
