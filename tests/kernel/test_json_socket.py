@@ -132,12 +132,13 @@ class JsonSocket(unittest.TestCase):
     def test_permissions(self):
         """Who may write to the file may connect."""
         os.chmod(self.lab.directory, 0o711)
-        connect = f"import socket; socket.socket(socket.AF_UNIX).connect({self.path!r})"
+        connect = f"import socket; socket.socket(socket.AF_UNIX).connect({os.path.basename(self.path)!r})"
         for mask, group, allowed in ("022", 0, False), ("007", 0, True), ("007", 65534, False):
             with self.subTest(mask=mask, group=group):
                 exporter = self.start(within=["sh", "-c", f'umask {mask}; exec "$@"', "-"])
+                # From within, for the folders above it may be closed to others.
                 tried = subprocess.run(["setpriv", "--reuid=65534", f"--regid={group}", "--clear-groups", "python3", "-c",
-                                        connect], capture_output=True, text=True)
+                                        connect], cwd=self.lab.directory, capture_output=True, text=True)
                 self.assertEqual(tried.returncode == 0, allowed, tried.stderr)
                 exporter.finish()
 
