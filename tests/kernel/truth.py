@@ -4,7 +4,7 @@
 import xml.etree.ElementTree as ElementTree
 from collections import Counter, namedtuple
 
-from lab import wait_until
+from lab import poll, wait_until
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 IDLE, DETECTED, FORCED = 1, 3, 4
@@ -102,11 +102,12 @@ class Truth:
                 if line.startswith("<flow ") and "</flow>" in line]
 
     def wait_flows(self, count):
-        """Waits until so many connections have ended; fails if it is not exactly so many."""
-        wait_until(lambda: self.process.output().count("</flow>") >= count, f"{count} connections end")
+        """Waits until so many connections have ended; fails if it is not exactly so many, and shows which."""
+        poll(lambda: self.process.output().count("</flow>") >= count)
         flows = self.flows()
         if len(flows) != count:
-            raise AssertionError(f"{len(flows)} connections ended, {count} were made")
+            ends = Counter((flow.protocol, flow.original.destination, flow.original.destination_port) for flow in flows)
+            raise AssertionError(f"{len(flows)} connections ended, {count} were made: {sorted(ends.items())}")
         return flows
 
 
