@@ -12,6 +12,7 @@
 #include "ctflow9/service/metrics.h"
 #include "ctflow9/service/notify.h"
 #include "ctflow9/service/privileges.h"
+#include "ctflow9/service/reload.h"
 #include "ctflow9/service/signals.h"
 #include "ctflow9/service/workers.h"
 
@@ -20,12 +21,13 @@ enum { EXIT_REFUSED = 2 };
 /* Connection tracking is read where --netns says; everything else stays in the namespace we were started in.
  */
 static int open_workers(struct workers **workers, const struct options *options, struct notify *notify,
-                        struct metrics *metrics)
+                        struct metrics *metrics, struct reload *reload)
 {
     struct reading_config config;
     configs_of_reading(&config, options);
     config.workers.notify = notify;
     config.workers.metrics = metrics;
+    config.workers.reload = reload;
     if (options->netns[0] == '\0')
         return workers_open(workers, &config.workers);
     int left = netns_enter(options->netns);
@@ -60,11 +62,12 @@ static int open_metrics(struct metrics **metrics, const struct options *options)
 }
 
 /* Reads one network namespace. What workers_run() returns, or -errno. */
-static int run(const struct options *options, struct exporter **exporter, struct stats *totals,
+static int run(struct reload *reload, struct exporter **exporter, struct stats *totals,
                struct signals *signals, struct notify *notify, struct metrics *metrics)
 {
+    const struct options *options = reload_options(reload);
     struct workers *workers = NULL;
-    int outcome = explain(open_workers(&workers, options, notify, metrics),
+    int outcome = explain(open_workers(&workers, options, notify, metrics, reload),
                           "set up the reading of connection tracking");
     if (!outcome && privileges_drop() != 0)
         log_debug("CAP_BPF and CAP_PERFMON were not given up");
@@ -88,6 +91,7 @@ int main(int argc, char **argv)
     struct exporter *exporter = NULL;
     struct notify *notify = NULL;
     struct metrics *metrics = NULL;
+    struct reload *reload = NULL;
 
     descriptors_take_standard();
     log_init(false);
@@ -109,10 +113,12 @@ int main(int argc, char **argv)
     if (!outcome)
         outcome = explain(open_metrics(&metrics, &options), "tell metrics");
     if (!outcome)
-        outcome = run(&options, &exporter, &totals, &signals, notify, metrics);
+        outcome = explain(reload_open(&reload, &options, argc, argv, notify), "keep the configuration");
+    if (!outcome)
+        outcome = run(reload, &exporter, &totals, &signals, notify, metrics);
     while (outcome == WORKERS_MOVED)
-        outcome = workers_await_netns(options.netns, exporter, &totals, &signals, notify, metrics)
-                      ? run(&options, &exporter, &totals, &signals, notify, metrics)
+        outcome = workers_await_netns(options.netns, exporter, &totals, &signals, notify, metrics, reload)
+                      ? run(reload, &exporter, &totals, &signals, notify, metrics)
                       : 0;
     if (exporter) {
         exporter_finish(exporter);
@@ -120,6 +126,7 @@ int main(int argc, char **argv)
         exporter_log_stats(exporter);
     }
     metrics_close(metrics);
+    reload_close(reload);
     exporter_close(exporter);
     notify_close(notify);
     signals_close(&signals);

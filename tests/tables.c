@@ -18,9 +18,10 @@ static json_t *options(void)
     json_t *all = json_array();
     for (size_t i = 0; i < option_table_count; i++) {
         const struct option_row *row = &option_table[i];
-        json_array_append_new(all, json_pack("{s:s, s:s?, s:b, s:s, s:s?}", "name", row->name, "argument",
-                                             row->argument, "is_key", row->type != NULL, "range",
-                                             option_value_range(row, range), "default", row->fallback));
+        json_array_append_new(all, json_pack("{s:s, s:s?, s:b, s:s, s:s?, s:b}", "name", row->name,
+                                             "argument", row->argument, "is_key", row->type != NULL, "range",
+                                             option_value_range(row, range), "default", row->fallback,
+                                             "reloads", row->reloads));
     }
     return all;
 }

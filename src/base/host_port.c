@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "ctflow9/base/zone.h"
 
@@ -18,6 +19,11 @@ const char *host_port_write(const struct host_port *host_port, char text[HOST_PO
     snprintf(text, HOST_PORT_TEXT_MAX, "%s%s%s:%u", is_ipv6 ? "[" : "", host_port->host, is_ipv6 ? "]" : "",
              (unsigned)host_port->port);
     return text;
+}
+
+bool host_port_is_same(const struct host_port *one, const struct host_port *other)
+{
+    return one->port == other->port && strcasecmp(one->host, other->host) == 0;
 }
 
 /* ---- from text ---- */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* Set by log_init() and constant from then on. */
-static bool verbose;
+static atomic_bool verbose; /* but this: log_set_verbose() */
 static bool journal;
 static bool terminal;
 
@@ -34,10 +34,15 @@ static bool stderr_is_journal(void)
 
 void log_init(bool verbose_lines)
 {
-    verbose = verbose_lines;
+    log_set_verbose(verbose_lines);
     journal = stderr_is_journal();
     terminal = !journal && isatty(STDERR_FILENO) == 1;
     tzset(); /* localtime_r() need not */
+}
+
+void log_set_verbose(bool verbose_lines)
+{
+    atomic_store_explicit(&verbose, verbose_lines, memory_order_relaxed);
 }
 
 /* A descriptor that is ready takes a line this short without blocking. */
@@ -188,7 +193,7 @@ void log_long(const char *what, const char *text)
 
 void log_debug(const char *format, ...)
 {
-    if (!verbose)
+    if (!atomic_load_explicit(&verbose, memory_order_relaxed))
         return;
     va_list arguments;
     va_start(arguments, format);

@@ -14,6 +14,8 @@
 #include "ctflow9/config/option_table.h"
 #include "ctflow9/config/option_text.h"
 
+static const char default_config[] = "/etc/ctflow9.json";
+
 struct command_line {
     int argc;
     char **argv;
@@ -231,12 +233,17 @@ static bool is_shortage(int error)
 }
 
 /* One line, whatever the file or the flags had in them. */
-static void print_error(FILE *err, const char *what, struct option_error *why)
+static void make_printable(struct option_error *why)
 {
     for (char *octet = why->text; *octet != '\0'; octet++) {
         if (iscntrl((unsigned char)*octet))
             *octet = '?';
     }
+}
+
+static void print_error(FILE *err, const char *what, struct option_error *why)
+{
+    make_printable(why);
     fprintf(err, "ctflow9: %s%s\n", what, why->text);
 }
 
@@ -287,5 +294,14 @@ enum command_line_outcome command_line_parse_with(struct options *options, int a
 
 enum command_line_outcome command_line_parse(struct options *options, int argc, char **argv)
 {
-    return command_line_parse_with(options, argc, argv, "/etc/ctflow9.json", stdout, stderr);
+    return command_line_parse_with(options, argc, argv, default_config, stdout, stderr);
+}
+
+int command_line_read(struct options *options, int argc, char **argv, struct option_error *why)
+{
+    struct command_line line = {.argc = argc, .argv = argv};
+    int error = read_all(&line, options, default_config, why);
+    if (error)
+        make_printable(why);
+    return error;
 }

@@ -52,6 +52,7 @@ const struct option_type option_groups = {
     .set = set_groups,
     .json = groups_json,
     .clear = clear_groups,
+    .octets = sizeof(struct nflog_groups),
     .json_types = OPTION_JSON(STRING),
     .wanted = "a string or an array of strings",
 };

@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "ctflow9/config/option_type.h"
 
@@ -80,6 +79,7 @@ static json_t *address_json(const struct option_row *row, const struct options *
 const struct option_type option_address = {
     .set = set_address,
     .json = address_json,
+    .octets = OPTIONS_TEXT_MAX + 1,
     .json_types = OPTION_JSON(STRING),
     .wanted = "a string",
 };
@@ -123,6 +123,7 @@ static json_t *listen_json(const struct option_row *row, const struct options *o
 const struct option_type option_listen = {
     .set = set_listen,
     .json = listen_json,
+    .octets = sizeof(struct host_port),
     .json_types = OPTION_JSON(STRING) | OPTION_JSON(INTEGER),
     .wanted = "a port or a string",
 };
@@ -141,8 +142,7 @@ static int set_collector(const struct option_row *row, struct options *options, 
     if (strcmp(collector.host, "255.255.255.255") == 0)
         return option_error(why, "'%s' is a broadcast address: give a collector's own", parts.host);
     for (size_t i = 0; i < options->collector_count; i++) {
-        const struct host_port *other = &options->collectors[i];
-        if (strcasecmp(other->host, collector.host) == 0 && other->port == collector.port)
+        if (host_port_is_same(&options->collectors[i], &collector))
             return option_error(why, "'%.300s' is given twice", text);
     }
     if (options->collector_count == OPTIONS_COLLECTORS_MAX)
@@ -175,6 +175,7 @@ static void clear_collectors(const struct option_row *row, struct options *optio
 const struct option_type option_collectors = {
     .set = set_collector,
     .json = collectors_json,
+    .octets = offsetof(struct options, collector_count) + sizeof(size_t),
     .clear = clear_collectors,
     .json_types = OPTION_JSON(STRING),
     .wanted = "a string or an array of strings",

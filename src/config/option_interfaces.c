@@ -96,6 +96,7 @@ const struct option_type option_interface_numbers = {
     .set = set_number,
     .json = numbers_json,
     .clear = clear_numbers,
+    .octets = sizeof(struct interface_numbers),
     .json_types = OPTION_JSON(OBJECT),
     .wanted = "an object like { \"eth0\": 2 }",
 };

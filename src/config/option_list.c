@@ -58,6 +58,7 @@ static void clear_fields(const struct option_row *row, struct options *options)
 const struct option_type option_fields = {
     .set = set_fields,
     .json = fields_json,
+    .octets = sizeof(uint32_t),
     .clear = clear_fields,
     .json_types = OPTION_JSON(STRING),
     .wanted = "a string or an array of strings",
@@ -84,6 +85,7 @@ static void clear_aggregate(const struct option_row *row, struct options *option
 const struct option_type option_aggregate = {
     .set = set_aggregate,
     .json = aggregate_json,
+    .octets = sizeof(struct aggregate_by),
     .clear = clear_aggregate,
     .json_types = OPTION_JSON(STRING),
     .wanted = "a string or an array of strings",

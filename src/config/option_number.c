@@ -105,6 +105,7 @@ static json_t *number_json(const struct option_row *row, const struct options *o
 const struct option_type option_number = {
     .set = set_number,
     .json = number_json,
+    .octets = sizeof(uint32_t),
     .range = number_range,
     .json_types = OPTION_JSON(INTEGER),
     .wanted = "a whole number",
@@ -128,6 +129,7 @@ static json_t *auto_json(const struct option_row *row, const struct options *opt
 const struct option_type option_auto = {
     .set = set_auto,
     .json = auto_json,
+    .octets = sizeof(uint32_t),
     .range = auto_range,
     .json_types = OPTION_JSON(INTEGER) | OPTION_JSON(STRING),
     .wanted = "a whole number or \"auto\"",
@@ -167,6 +169,7 @@ static json_t *seconds_json(const struct option_row *row, const struct options *
 const struct option_type option_seconds = {
     .set = set_seconds,
     .json = seconds_json,
+    .octets = sizeof(uint32_t),
     .range = seconds_range,
     .json_types = OPTION_JSON(INTEGER) | OPTION_JSON(REAL),
     .wanted = "a number",
@@ -202,6 +205,7 @@ static json_t *size_json(const struct option_row *row, const struct options *opt
 const struct option_type option_size = {
     .set = set_size,
     .json = size_json,
+    .octets = sizeof(uint64_t),
     .range = size_range,
     .json_types = OPTION_JSON(INTEGER) | OPTION_JSON(STRING),
     .wanted = "a whole number or a string like \"64M\"",
@@ -251,6 +255,7 @@ static json_t *mark_json(const struct option_row *row, const struct options *opt
 const struct option_type option_mark = {
     .set = set_mark,
     .json = mark_json,
+    .octets = sizeof(struct netlink_mark),
     .json_types = OPTION_JSON(INTEGER) | OPTION_JSON(STRING),
     .wanted = "a whole number or a string like \"0x10/0xff\"",
 };
@@ -277,6 +282,7 @@ static json_t *mask_json(const struct option_row *row, const struct options *opt
 const struct option_type option_mask = {
     .set = set_mask,
     .json = mask_json,
+    .octets = sizeof(uint32_t),
     .json_types = OPTION_JSON(INTEGER) | OPTION_JSON(STRING),
     .wanted = "a whole number or a string like \"0x10000\"",
 };
@@ -317,6 +323,7 @@ static json_t *mask_pair_json(const struct option_row *row, const struct options
 const struct option_type option_mask_pair = {
     .set = set_mask_pair,
     .json = mask_pair_json,
+    .octets = 2 * sizeof(uint32_t),
     .json_types = OPTION_JSON(STRING),
     .wanted = "a string like \"0xff,0xff00\"",
 };

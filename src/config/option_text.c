@@ -27,6 +27,7 @@ static json_t *flag_json(const struct option_row *row, const struct options *opt
 const struct option_type option_flag = {
     .set = set_flag,
     .json = flag_json,
+    .octets = sizeof(bool),
     .json_types = OPTION_JSON(TRUE) | OPTION_JSON(FALSE),
     .wanted = "true or false",
 };
@@ -69,6 +70,7 @@ static json_t *choice_json(const struct option_row *row, const struct options *o
 const struct option_type option_choice = {
     .set = set_choice,
     .json = choice_json,
+    .octets = sizeof(uint32_t),
     .json_types = OPTION_JSON(STRING),
     .wanted = "a string",
 };
@@ -103,6 +105,7 @@ static json_t *text_json(const struct option_row *row, const struct options *opt
 const struct option_type option_text = {
     .set = set_text,
     .json = text_json,
+    .octets = OPTIONS_TEXT_MAX + 1,
     .json_types = OPTION_JSON(STRING),
     .wanted = "a string",
 };

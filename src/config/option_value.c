@@ -2,6 +2,7 @@
 #include "ctflow9/config/option_value.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "ctflow9/config/option_type.h"
 
@@ -85,6 +86,21 @@ int option_value_set_member(const struct option_row *row, struct options *option
 json_t *option_value_json(const struct option_row *row, const struct options *options)
 {
     return row->type->json(row, options);
+}
+
+bool option_value_is_same(const struct option_row *row, const struct options *one,
+                          const struct options *other)
+{
+    json_t *value = option_value_json(row, one), *other_value = option_value_json(row, other);
+    bool is_same = json_equal(value, other_value);
+    json_decref(value);
+    json_decref(other_value);
+    return is_same;
+}
+
+void option_value_copy(const struct option_row *row, struct options *to, const struct options *from)
+{
+    memcpy(option_place(row, to), option_place_const(row, from), row->type->octets);
 }
 
 const char *option_value_range(const struct option_row *row, char text[OPTION_RANGE_MAX])

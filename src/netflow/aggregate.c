@@ -316,6 +316,8 @@ void aggregate_add(struct aggregate *aggregate, unsigned shape, const struct rec
         entry->end_ms = end_ms;
 }
 
+enum { TURN = 4096 };
+
 static uint64_t due_ns(const struct aggregate *aggregate)
 {
     return entry_at(aggregate, aggregate->oldest)->due_s * NS_PER_S;
@@ -323,7 +325,6 @@ static uint64_t due_ns(const struct aggregate *aggregate)
 
 void aggregate_run(struct aggregate *aggregate, uint64_t now_ns)
 {
-    enum { TURN = 4096 };
     for (unsigned i = 0; i < TURN && aggregate->oldest != NONE && due_ns(aggregate) <= now_ns; i++)
         release_oldest(aggregate, FLOW_END_ACTIVE_TIMEOUT);
 }
@@ -332,6 +333,13 @@ void aggregate_wants(const struct aggregate *aggregate, struct poll_set *set)
 {
     if (aggregate->oldest != NONE)
         poll_set_before(set, due_ns(aggregate));
+}
+
+bool aggregate_leave(struct aggregate *aggregate)
+{
+    for (unsigned i = 0; i < TURN && aggregate->oldest != NONE; i++)
+        release_oldest(aggregate, FLOW_END_FORCED);
+    return aggregate->oldest != NONE;
 }
 
 void aggregate_flush(struct aggregate *aggregate)

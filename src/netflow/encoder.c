@@ -80,11 +80,6 @@ const struct epoch *encoder_epoch(const struct encoder *encoder)
     return &encoder->epoch;
 }
 
-const struct template *encoder_template(const struct encoder *encoder, unsigned index)
-{
-    return &encoder->open[index].layout;
-}
-
 static void seal(struct encoder *encoder, struct open_datagram *open, struct instant now)
 {
     struct writer *writer = &open->writer;

@@ -13,6 +13,9 @@
 #include "ctflow9/netflow/flow_record.h"
 #include "ctflow9/netflow/template.h"
 
+/* Of packets that this one took the place of: whose templates are announced still. */
+enum { EARLIER_MAX = 4 };
+
 struct packet {
     struct packet_config config;
     struct instant now;
@@ -25,6 +28,8 @@ struct packet {
     const struct interface_names *names; /* NULL = none */
     uint64_t names_table;                /* how often they were given */
     struct announcement announcement;
+    unsigned earlier_count;
+    struct packet_config earlier[EARLIER_MAX]; /* the latest first */
 };
 
 enum { TEMPLATES = SHAPES_OF_FLOW + SHAPES_OF_PACKETS };
@@ -47,6 +52,23 @@ static unsigned shape_of_records(const struct packet_config *config, unsigned sh
     if (aggregate_is_wanted(&config->aggregate))
         shape = aggregate_shape(&config->aggregate, shape);
     return shape | shape_of_fields(config->fields);
+}
+
+static void template_of_connections(struct template *layout, const struct packet_config *config,
+                                    unsigned index)
+{
+    template_of_shape(layout, &fields_connection, shape_of_records(config, shape_at(index)));
+}
+
+static void template_of_packets(struct template *layout, const struct packet_config *config, unsigned index)
+{
+    template_of_shape(layout, &fields_packets, shape_of_packets_at(index) | shape_of_packets(config->fields));
+}
+
+/* Records of the kind of their own; as aggregates they are like connections'. */
+static bool has_packets(const struct packet_config *config)
+{
+    return config->has_packets && !aggregate_is_wanted(&config->aggregate);
 }
 
 /* An aggregate_sink. */
@@ -79,10 +101,9 @@ static int open_encoder(struct packet *packet, packet_sink *sink, void *context)
                                                   .stats = config->stats};
     struct template layouts[TEMPLATES];
     for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
-        template_of_shape(&layouts[i], &fields_connection, shape_of_records(config, shape_at(i)));
+        template_of_connections(&layouts[i], config, i);
     for (unsigned i = 0; i < SHAPES_OF_PACKETS; i++)
-        template_of_shape(&layouts[SHAPES_OF_FLOW + i], &fields_packets,
-                          shape_of_packets_at(i) | shape_of_packets(config->fields));
+        template_of_packets(&layouts[SHAPES_OF_FLOW + i], config, i);
     int error =
         encoder_open(&packet->encoder, &encoder_config, layouts, TEMPLATES, packet->now, sink, context);
     if (!error)
@@ -276,7 +297,68 @@ static const void *interface_row(void *context, size_t row)
     return record;
 }
 
-/* ---- announcements ---- */
+/* ---- in another one's place ---- */
+
+static bool has_same_templates(const struct packet_config *one, const struct packet_config *other)
+{
+    return one->fields == other->fields &&
+           memcmp(&one->aggregate, &other->aggregate, sizeof(one->aggregate)) == 0;
+}
+
+static void remember(struct packet *packet, const struct packet_config *config)
+{
+    bool is_known = has_same_templates(&packet->config, config);
+    for (unsigned i = 0; i < packet->earlier_count; i++)
+        is_known |= has_same_templates(&packet->earlier[i], config);
+    if (!is_known && packet->earlier_count < EARLIER_MAX)
+        packet->earlier[packet->earlier_count++] = *config;
+}
+
+void packet_follow(struct packet *packet, const struct packet *earlier)
+{
+    packet->names = earlier->names;
+    packet->names_table = earlier->names_table;
+    remember(packet, &earlier->config);
+    for (unsigned i = 0; i < earlier->earlier_count; i++)
+        remember(packet, &earlier->earlier[i]);
+}
+
+void packet_forget_earlier(struct packet *packet)
+{
+    packet->earlier_count = 0;
+}
+
+bool packet_leave(struct packet *packet, struct instant now)
+{
+    if (packet->aggregate && aggregate_leave(packet->aggregate))
+        return true;
+    encoder_flush(packet->encoder, now);
+    return false;
+}
+
+void packet_seal(struct packet *packet, struct instant now)
+{
+    encoder_flush(packet->encoder, now);
+}
+
+/* ---- announcing ---- */
+
+static void announce(struct packet *packet, const struct packet_config *config)
+{
+    unsigned possible = shape_of_records(config, SHAPE_OF_FLOW);
+    for (unsigned i = 0; i < SHAPES_OF_FLOW; i++) {
+        struct template layout;
+        if ((shape_at(i) & ~possible) != 0)
+            continue;
+        template_of_connections(&layout, config, i);
+        announcement_add(&packet->announcement, &layout);
+    }
+    for (unsigned i = 0; i < SHAPES_OF_PACKETS && has_packets(config); i++) {
+        struct template layout;
+        template_of_packets(&layout, config, i);
+        announcement_add(&packet->announcement, &layout);
+    }
+}
 
 void packet_templates(struct packet *packet, const struct packet_totals *totals, struct packet_naming *naming,
                       struct instant now, packet_sink *sink, void *context)
@@ -292,12 +374,9 @@ void packet_templates(struct packet *packet, const struct packet_totals *totals,
 
     announcement_begin(announcement, packet->config.source_id, packet->config.max_datagram,
                        epoch_stamp(packet->epoch, now.wall_ns / NS_PER_MS, 0), sink, context);
-    for (unsigned i = 0; i < SHAPES_OF_FLOW; i++)
-        if ((shape_at(i) & ~packet->shape_mask) == 0)
-            announcement_add(announcement, encoder_template(packet->encoder, i));
-    if (packet->config.has_packets && !packet->aggregate)
-        for (unsigned i = SHAPES_OF_FLOW; i < TEMPLATES; i++)
-            announcement_add(announcement, encoder_template(packet->encoder, i));
+    announce(packet, &packet->config);
+    for (unsigned i = 0; i < packet->earlier_count; i++)
+        announce(packet, &packet->earlier[i]);
     for (size_t i = 0; i < fields_options_count; i++)
         announcement_add_options(announcement, &fields_options[i], &providers[fields_options[i].rows]);
     announcement_end(announcement);

@@ -58,8 +58,10 @@ struct collector {
     bool numeric;
     bool looking_up;
     bool connected;
-    bool blocked;      /* the socket's send buffer is full */
-    bool segment;      /* UDP_SEGMENT works as far as known */
+    bool blocked; /* the socket's send buffer is full */
+    bool segment; /* UDP_SEGMENT works as far as known */
+    bool leaving; /* what is put into the ring from leave_at on is not for it */
+    uint64_t leave_at;
     int fd;            /* -1 = not open */
     uint16_t port;     /* the local port for life; 0 = none yet */
     unsigned troubles; /* 1 << enum trouble: there now */
@@ -118,7 +120,6 @@ int collector_open(struct collector **collector, const struct host_port *peer,
     opened->peer = *peer;
     opened->common = common;
     opened->fd = -1;
-    opened->progress.position = datagram_ring_end(common->ring);
     opened->numeric = host_port_numeric(peer->host, peer->port, &opened->addresses[0]) != -EINVAL;
     opened->address_count = opened->numeric ? 1 : 0;
 
@@ -126,10 +127,17 @@ int collector_open(struct collector **collector, const struct host_port *peer,
     return 0;
 }
 
+void collector_begin(struct collector *collector)
+{
+    collector->progress.position = datagram_ring_end(collector->common->ring);
+}
+
 void collector_close(struct collector *collector)
 {
     if (!collector)
         return;
+    if (collector->looking_up)
+        resolver_forget(collector->common->resolver, collector);
     if (collector->fd >= 0)
         close(collector->fd);
     free(collector);
@@ -269,7 +277,8 @@ static void check_source(struct collector *collector)
 
 static bool is_waiting(const struct collector *collector, const struct progress *progress)
 {
-    return progress->position != datagram_ring_end(collector->common->ring);
+    uint64_t end = collector->leaving ? collector->leave_at : datagram_ring_end(collector->common->ring);
+    return progress->position < end;
 }
 
 /* When templates are to go. */
@@ -524,6 +533,24 @@ void collector_wants(const struct collector *collector, struct poll_set *set)
     poll_set_before(set, next_ns > collector->retry_ns ? next_ns : collector->retry_ns);
 }
 
+void collector_refresh(struct collector *collector)
+{
+    collector->progress.templates_due_ns = 0;
+    collector->source_check_ns = 0;
+    collector->look_up_ns = 0;
+}
+
+void collector_leave(struct collector *collector)
+{
+    collector->leaving = true;
+    collector->leave_at = datagram_ring_end(collector->common->ring);
+}
+
+bool collector_has_left(const struct collector *collector)
+{
+    return collector->leaving && !is_waiting(collector, &collector->progress);
+}
+
 uint64_t collector_position(const struct collector *collector)
 {
     return collector->progress.position;
@@ -538,6 +565,10 @@ void collector_drop(struct collector *collector)
 {
     struct progress *progress = &collector->progress;
     const struct datagram *datagram = datagram_ring_at(collector->common->ring, progress->position);
+    if (collector_has_left(collector)) { /* that one was not for it */
+        progress->position = datagram->next;
+        return;
+    }
     stats_count(&collector->stats.records_dropped, datagram->records);
     stats_count(&collector->stats.datagrams_dropped, 1);
     progress->position = datagram->next;
@@ -550,7 +581,8 @@ static bool is_too_far_behind(const struct collector *collector)
 {
     const struct datagram_ring *ring = collector->common->ring;
     uint64_t position = collector->progress.position;
-    return datagram_ring_records_from(ring, position) > collector->common->config.queue &&
+    return is_waiting(collector, &collector->progress) &&
+           datagram_ring_records_from(ring, position) > collector->common->config.queue &&
            datagram_ring_at(ring, position)->next != datagram_ring_end(ring);
 }
 
@@ -571,6 +603,11 @@ bool collector_pending(const struct collector *collector)
     if (collector->address_count == 0)
         obstacles |= 1U << TROUBLE_NAME;
     return is_waiting(collector, &collector->progress) && !(collector->troubles & obstacles);
+}
+
+const struct host_port *collector_peer(const struct collector *collector)
+{
+    return &collector->peer;
 }
 
 const char *collector_name(const struct collector *collector)

@@ -22,7 +22,7 @@ enum { SOCKETS_MAX = 32, TIMEOUT_MS = 2000, TRIES = 3, WHY_MAX = 128 };
 
 struct resolver {
     ares_channel channel; /* NULL while no look-up is under way */
-    unsigned pending;     /* look-ups */
+    struct look_up *pending;
     bool closing;
     struct name_servers servers;
     nfds_t socket_count;
@@ -33,8 +33,9 @@ struct look_up {
     struct resolver *resolver;
     uint16_t port;
     int family;
-    resolver_done *done;
+    resolver_done *done; /* NULL = forgotten */
     void *context;
+    struct look_up *next; /* of those that are pending */
 };
 
 int resolver_open(struct resolver **resolver)
@@ -118,20 +119,28 @@ static size_t copy_addresses(const struct ares_addrinfo *answer, const struct lo
     return count;
 }
 
+static void unlink_look_up(struct look_up *look_up)
+{
+    struct look_up **at = &look_up->resolver->pending;
+    while (*at != look_up)
+        at = &(*at)->next;
+    *at = look_up->next;
+}
+
 /* An ares_addrinfo_callback. */
 static void answered(void *data, int status, int timeouts, struct ares_addrinfo *answer)
 {
     (void)timeouts;
     struct look_up look_up = *(struct look_up *)data;
+    unlink_look_up(data);
     free(data);
-    look_up.resolver->pending--;
 
     struct sockaddr_storage addresses[RESOLVER_ADDRESSES_MAX];
     size_t count = 0;
     if (status == ARES_SUCCESS)
         count = copy_addresses(answer, &look_up, addresses);
     ares_freeaddrinfo(answer);
-    if (look_up.resolver->closing)
+    if (look_up.resolver->closing || !look_up.done)
         return;
     char why[WHY_MAX];
     bool unanswered = status == ARES_ECONNREFUSED || status == ARES_ETIMEOUT;
@@ -154,10 +163,17 @@ void resolver_look_up(struct resolver *resolver, const char *host, uint16_t port
         return;
     }
 
-    *look_up = (struct look_up){resolver, port, family, done, context};
+    *look_up = (struct look_up){resolver, port, family, done, context, resolver->pending};
+    resolver->pending = look_up;
     const struct ares_addrinfo_hints hints = {.ai_family = family, .ai_socktype = SOCK_DGRAM};
-    resolver->pending++;
     ares_getaddrinfo(resolver->channel, host, NULL, &hints, answered, look_up);
+}
+
+void resolver_forget(struct resolver *resolver, const void *context)
+{
+    for (struct look_up *look_up = resolver->pending; look_up; look_up = look_up->next)
+        if (look_up->context == context)
+            look_up->done = NULL;
 }
 
 void resolver_run(struct resolver *resolver)
@@ -175,13 +191,13 @@ void resolver_run(struct resolver *resolver)
                                 ready[i].revents & ~POLLOUT ? ready[i].fd : ARES_SOCKET_BAD,
                                 ready[i].revents & POLLOUT ? ready[i].fd : ARES_SOCKET_BAD);
     ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD); /* time-outs */
-    if (resolver->pending == 0)
+    if (!resolver->pending)
         end_channel(resolver);
 }
 
 void resolver_wants(const struct resolver *resolver, struct poll_set *set)
 {
-    if (resolver->pending == 0)
+    if (!resolver->pending)
         return;
     for (nfds_t i = 0; i < resolver->socket_count; i++)
         poll_set_add(set, resolver->sockets[i].fd, resolver->sockets[i].events);

@@ -29,8 +29,10 @@ struct notify {
     uint64_t last_flows;
 };
 
-static const char *const state_lines[] = {
-    [NOTIFY_STARTING] = "", [NOTIFY_READY] = "READY=1\n", [NOTIFY_STOPPING] = "STOPPING=1\n"};
+static const char *const state_lines[] = {[NOTIFY_STARTING] = "",
+                                          [NOTIFY_READY] = "READY=1\n",
+                                          [NOTIFY_RELOADING] = "RELOADING=1\n",
+                                          [NOTIFY_STOPPING] = "STOPPING=1\n"};
 
 /* A path, or after "@" an abstract name. */
 static int set_manager(struct notify *notify, const char *name)
@@ -104,8 +106,13 @@ void notify_tell(struct notify *notify, enum notify_state state)
 {
     if (!notify)
         return;
+    char lines[64];
     notify->state = state;
-    send_lines(notify, state_lines[state], strlen(state_lines[state]));
+    int octets = snprintf(lines, sizeof(lines), "%s", state_lines[state]);
+    if (state == NOTIFY_RELOADING) /* READY=1 that was told before it is none of this reload's */
+        octets += snprintf(lines + octets, sizeof(lines) - (size_t)octets, "MONOTONIC_USEC=%" PRIu64 "\n",
+                           instant_read_clock(CLOCK_MONOTONIC) / 1000);
+    send_lines(notify, lines, (size_t)octets);
 }
 
 uint64_t notify_interval_ns(const struct notify *notify)

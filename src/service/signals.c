@@ -2,6 +2,7 @@
 #include "ctflow9/service/signals.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/signalfd.h>
@@ -18,9 +19,19 @@ static bool is_ignored(int number)
     return sigaction(number, NULL, &present) == 0 && present.sa_handler == SIG_IGN;
 }
 
+/* 0, or -errno: -ENXIO when there is no terminal that controls us, or none any more. */
+static int find_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    return 0;
+}
+
 int signals_open(struct signals *signals)
 {
-    *signals = (struct signals){.fd = -1};
+    *signals = (struct signals){.fd = -1, .has_terminal = find_terminal() == 0};
     sigset_t handled;
     sigemptyset(&handled);
     sigaddset(&handled, SIGTERM);
@@ -57,6 +68,8 @@ bool signals_take(struct signals *signals, uint64_t now_ns)
     while (read(signals->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGUSR1)
             totals = true;
+        else if (info.ssi_signo == SIGHUP && !(signals->has_terminal && find_terminal() == -ENXIO))
+            signals->reload = true;
         else
             note_end(signals, now_ns);
     }

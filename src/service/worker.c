@@ -238,6 +238,8 @@ void worker_wait(struct worker *worker, enum pace pace)
         poll_set_add(set, worker->all->signals->fd, POLLIN);
         metrics_wants(worker->all->metrics, set);
         poll_set_before(set, worker->all->netns_check_ns);
+        if (worker->all->reload)
+            reload_wants(worker->all->reload, set);
     }
     poll_set_before(set, pulse_ns(worker, now_ns));
     sources_want(&worker->all->sources, worker->index, set);
@@ -292,6 +294,12 @@ static void see_signals(struct workers *workers)
 {
     if (signals_take(workers->signals, instant_read_clock(CLOCK_MONOTONIC)))
         atomic_store_explicit(&workers->totals_wanted, true, memory_order_relaxed);
+    if (!workers->reload)
+        return;
+    if (workers->signals->reload && workers->signals->end_ns == 0)
+        reload_ask(workers->reload, workers->exporter);
+    workers->signals->reload = false;
+    reload_run(workers->reload);
 }
 
 bool worker_told_to_end(struct workers *workers)

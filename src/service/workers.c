@@ -84,6 +84,7 @@ int workers_open(struct workers **workers, const struct workers_config *config)
     opened->netns = config->netns;
     opened->notify = config->notify;
     opened->metrics = config->metrics;
+    opened->reload = config->reload;
     opened->marks = config->marks;
     int error = open_workers(opened);
     if (!error)
@@ -233,16 +234,27 @@ static void answer_metrics(struct metrics *metrics, struct exporter *exporter, c
     metrics_filled(metrics);
 }
 
-bool workers_await_netns(const char *netns, struct exporter *exporter, const struct stats *totals,
-                         struct signals *signals, struct notify *notify, struct metrics *metrics)
+static bool is_netns_there(const char *netns, bool *told)
 {
     struct netns_id present;
-    for (bool told = false; signals->end_ns == 0 && netns_identify(netns, &present) != 0; told = true) {
-        if (!told)
-            log_warnx("network namespace %s is gone again: waiting until there is one of that name", netns);
+    if (netns_identify(netns, &present) == 0)
+        return true;
+    if (!*told)
+        log_warnx("network namespace %s is gone again: waiting until there is one of that name", netns);
+    *told = true;
+    return false;
+}
+
+bool workers_await_netns(const char *netns, struct exporter *exporter, const struct stats *totals,
+                         struct signals *signals, struct notify *notify, struct metrics *metrics,
+                         struct reload *reload)
+{
+    bool told = false;
+    while (signals->end_ns == 0 && (!is_netns_there(netns, &told) || reload_is_running(reload))) {
         struct poll_set set;
         poll_set_clear(&set);
         poll_set_add(&set, signals->fd, POLLIN);
+        reload_wants(reload, &set);
         exporter_begin(exporter, instant_now());
         exporter_run(exporter, instant_now());
         answer_metrics(metrics, exporter, totals);
@@ -254,6 +266,7 @@ bool workers_await_netns(const char *netns, struct exporter *exporter, const str
         poll_set_before(&set, now_ns + NETNS_CHECK_NS);
         poll_set_wait(&set, now_ns);
         signals_take(signals, instant_read_clock(CLOCK_MONOTONIC));
+        reload_run(reload);
     }
     return signals->end_ns == 0;
 }

@@ -132,6 +132,17 @@ class Unit(unittest.TestCase):
         self.flows(port, COUNT)
         self.assertTrue(all(record[1] > 0 for record in port.records()))
 
+        other = Port(Machine, 2056, "127.0.0.1")
+        self.addCleanup(other.close)
+        pid = show("MainPID", unit)
+        with open(f"/etc/{unit}.json", "w") as file:
+            file.write('{"collector": ["127.0.0.1", "127.0.0.1:2056"]}')
+        run("systemctl", "reload", unit)
+        wait_until(other.read, "it has read its configuration again")
+        self.assertEqual((show("SubState", unit), show("MainPID", unit)), ("running", pid))
+        self.flows(other, COUNT)
+        self.flows(port, 3 * COUNT)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -64,6 +64,7 @@ static struct collector *open_collector(const char *host, uint16_t port)
     struct collector *collector;
     snprintf(peer.host, sizeof(peer.host), "%s", host);
     ck_assert_int_eq(collector_open(&collector, &peer, &common), 0);
+    collector_begin(collector);
     return collector;
 }
 

@@ -97,6 +97,10 @@ START_TEST(states_and_status)
     ck_assert_uint_eq(notify_interval_ns(notify), 10 * NS_PER_S);
     notify_tell(notify, NOTIFY_READY);
     ck_assert_str_eq(told(), "READY=1\n");
+    notify_tell(notify, NOTIFY_RELOADING);
+    ck_assert_int_eq(strncmp(told(), "RELOADING=1\nMONOTONIC_USEC=", 27), 0);
+    notify_tell(notify, NOTIFY_READY);
+    ck_assert_str_eq(told(), "READY=1\n");
 
     uint64_t now_ns = notify_next_ns(notify);
     notify_pulse(notify, now_ns, &total, 0, true);

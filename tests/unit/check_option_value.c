@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/config/option_table.h"
+#include "ctflow9/config/option_type.h"
 #include "ctflow9/config/option_value.h"
 
 #include <check.h>
@@ -587,6 +588,25 @@ START_TEST(interface_numbers)
 }
 END_TEST
 
+/* What a reload takes over, or takes back. */
+START_TEST(every_value_is_copied)
+{
+    static struct options from, to;
+    memset(&from, 0x5a, sizeof(from));
+    for (size_t i = 0; i < option_table_count; i++) {
+        const struct option_row *row = &option_table[i];
+        if (!option_is_setting(row))
+            continue;
+        ck_assert_msg(row->type->octets > 0, "%s", row->name);
+        memset(&to, 0, sizeof(to));
+        option_value_copy(row, &to, &from);
+        const uint8_t *value = (const uint8_t *)&to + row->offset;
+        ck_assert_msg(memcmp(value, (const uint8_t *)&from + row->offset, row->type->octets) == 0, "%s",
+                      row->name);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("option_value");
@@ -621,6 +641,7 @@ int main(void)
     tcase_add_test(tests, addresses);
     tcase_add_test(tests, texts);
     tcase_add_test(tests, interface_numbers);
+    tcase_add_test(tests, every_value_is_copied);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

@@ -546,6 +546,29 @@ START_TEST(packets_are_merged_with_connections)
 }
 END_TEST
 
+/* What was made by it may still be on its way, also to a collector that was started anew. */
+START_TEST(templates_of_an_earlier_one_go_too)
+{
+    unsigned templates, options_templates, options_records;
+    config.has_packets = true;
+    open_packet();
+    struct packet *earlier = packet;
+    config.fields = FIELDS_TIMES;
+    open_packet();
+    packet_follow(packet, earlier);
+    packet_close(earlier);
+    packet_templates(packet, &(struct packet_totals){0}, &(struct packet_naming){0}, now, collect, &sink);
+    count_announced(&templates, &options_templates, &options_records);
+    ck_assert_uint_eq(templates, 2 * 20);
+
+    packet_forget_earlier(packet);
+    sink.count = 0;
+    packet_templates(packet, &(struct packet_totals){0}, &(struct packet_naming){0}, now, collect, &sink);
+    count_announced(&templates, &options_templates, &options_records);
+    ck_assert_uint_eq(templates, 20);
+}
+END_TEST
+
 START_TEST(sequence_is_set_and_nothing_else)
 {
     uint8_t header[PACKET_HEADER_OCTETS] = {0};
@@ -581,6 +604,7 @@ int main(void)
     tcase_add_test(tests, packets_are_octet_exact);
     tcase_add_test(tests, templates_of_packets_go_before_their_data);
     tcase_add_test(tests, packets_are_merged_with_connections);
+    tcase_add_test(tests, templates_of_an_earlier_one_go_too);
     tcase_add_test(tests, sequence_is_set_and_nothing_else);
     suite_add_tcase(suite, tests);
     return run_suite(suite);

@@ -19,6 +19,9 @@ struct host_port {
 /* HOST:PORT, or [HOST]:PORT when the host is an IPv6 address. Returns text. */
 const char *host_port_write(const struct host_port *host_port, char text[HOST_PORT_TEXT_MAX]);
 
+/* Whether both are written alike, whatever the case. */
+bool host_port_is_same(const struct host_port *one, const struct host_port *other);
+
 /* Why a text names no host, or no port. */
 enum host_port_fault {
     HOST_PORT_FINE,

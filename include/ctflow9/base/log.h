@@ -16,6 +16,7 @@
 enum { LOG_LINE_MAX = 2048 };
 
 void log_init(bool verbose);
+void log_set_verbose(bool verbose); /* any thread */
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool log_error_was_called(void); /* also when standard error did not take the line */

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "ctflow9/config/option_error.h"
 #include "ctflow9/config/options.h"
 
 enum command_line_outcome {
@@ -19,6 +20,10 @@ enum command_line_outcome {
  * then the flags. A list given by flags replaces the file's. argv is permuted as getopt_long does.
  */
 enum command_line_outcome command_line_parse(struct options *options, int argc, char **argv);
+
+/* The same once more for a program that runs, with what the file says by now: one thread at a time. 0, or
+ * -errno with *why set. Nothing is printed. */
+int command_line_read(struct options *options, int argc, char **argv, struct option_error *why);
 
 /* The same with another path for the file that may be missing, and other streams. */
 enum command_line_outcome command_line_parse_with(struct options *options, int argc, char **argv,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,4 +38,5 @@ struct option_row {
     const char *fallback; /* the default; NULL = false, none or an empty list */
     const char *argument; /* its name; NULL = it takes none */
     const char *help;
+    bool reloads; /* takes effect when it is read again; else it takes a restart */
 };

@@ -21,6 +21,7 @@ struct option_type {
     void (*clear)(const struct option_row *row, struct options *options);
     /* Writes the range; NULL = there is none. */
     void (*range)(const struct option_row *row, char text[OPTION_RANGE_MAX]);
+    size_t octets; /* of the value, at its place in struct options */
     /* What the configuration may give, a bit for each; a list may be an array of them as well. Of an object
      * each member is set by the text NAME=VALUE. */
     unsigned json_types;

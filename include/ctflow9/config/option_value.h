@@ -41,5 +41,10 @@ int option_value_set_member(const struct option_row *row, struct options *option
 /* A new reference: what the configuration would say, null for none; NULL when there is no memory. */
 json_t *option_value_json(const struct option_row *row, const struct options *options);
 
+/* Whether both have the same value, and the value of one for the other. */
+bool option_value_is_same(const struct option_row *row, const struct options *one,
+                          const struct options *other);
+void option_value_copy(const struct option_row *row, struct options *to, const struct options *from);
+
 /* "512 to 8972 octets"; "" without a range, as a command is. Returns text. */
 const char *option_value_range(const struct option_row *row, char text[OPTION_RANGE_MAX]);

@@ -76,5 +76,8 @@ void aggregate_add(struct aggregate *aggregate, unsigned shape, const struct rec
 void aggregate_run(struct aggregate *aggregate, uint64_t now_ns);
 void aggregate_wants(const struct aggregate *aggregate, struct poll_set *set);
 
+/* Lets go of all, as many at a time, due or not. Whether there are more. */
+bool aggregate_leave(struct aggregate *aggregate);
+
 /* Lets go of everything: ctflow9 ends. */
 void aggregate_flush(struct aggregate *aggregate);

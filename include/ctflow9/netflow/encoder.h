@@ -33,8 +33,6 @@ void encoder_close(struct encoder *encoder); /* NULL is fine; what is held is th
  * life, encoder_begin() moves its beginning. */
 const struct epoch *encoder_epoch(const struct encoder *encoder);
 
-const struct template *encoder_template(const struct encoder *encoder, unsigned index);
-
 /*
  * Gives the time for the records appended from now on: their wait begins here. Moves the epoch when it is
  * time, after sealing what is open. When the wall clock was set, what is open is sealed: no datagram spans

@@ -59,6 +59,19 @@ void packet_wants(const struct packet *packet, struct poll_set *set);
 /* Seals everything, aggregates included. */
 void packet_flush(struct packet *packet, struct instant now);
 
+/*
+ * Another one takes the place of this one, and has other templates: it announces the earlier ones too, until
+ * no datagram waits any more that was made by them (four sets at most).
+ */
+void packet_follow(struct packet *packet, const struct packet *earlier);
+void packet_forget_earlier(struct packet *packet);
+
+/* Seals what is open; aggregates stay. */
+void packet_seal(struct packet *packet, struct instant now);
+/* Nothing more is added: adds and seals what is left, some thousand aggregates at a time. Whether there is
+ * more. */
+bool packet_leave(struct packet *packet, struct instant now);
+
 /* What has been sent to one collector so far, for options data 273 and 274. */
 struct packet_totals {
     uint64_t octets, datagrams, records; /* sent */

@@ -40,10 +40,21 @@ struct collector_common {
     uint64_t now_ns;   /* monotonic, of the present turn */
 };
 
-/* common outlives the collector; no socket is opened yet. 0 or -ENOMEM. */
+/* common outlives the collector, and is not looked at yet: any thread may open one. 0 or -ENOMEM. */
 int collector_open(struct collector **collector, const struct host_port *peer,
                    const struct collector_common *common);
 void collector_close(struct collector *collector); /* NULL is fine */
+
+/* Before anything else: it gets what is put into the ring from now on. */
+void collector_begin(struct collector *collector);
+
+/* common.config, or common.packet, is another one now: templates go again, and the local address and the name
+ * are looked at again, all at once. */
+void collector_refresh(struct collector *collector);
+
+/* It gets no more than what is in the ring now. */
+void collector_leave(struct collector *collector);
+bool collector_has_left(const struct collector *collector); /* and it has all of that */
 
 /* Looks the name up, connects, sends what may leave at now, as far as each is due. */
 void collector_run(struct collector *collector, struct instant now);
@@ -64,5 +75,6 @@ bool collector_pending(const struct collector *collector);
 /* Sets the counters' present values, up and queued_records. */
 void collector_note_present(struct collector *collector);
 
+const struct host_port *collector_peer(const struct collector *collector);
 const char *collector_name(const struct collector *collector);
 const struct collector_stats *collector_stats(const struct collector *collector);

@@ -15,7 +15,8 @@
  * All collectors. Datagrams are put once into one bounded ring that all share; each collector has its own
  * place in it, its own bound socket (one source port for life), sequence numbers, template clock, pace and
  * recovery. One that is slow, closed, unresolved or gone loses its own oldest records and holds up nobody.
- * Sockets never block. Nothing is allocated after collectors_open() but for look-ups. One thread owns it.
+ * Sockets never block. Nothing is allocated after collectors_open() but for look-ups, and by
+ * collectors_prepare(). One thread owns it; what any thread may call says so.
  *
  *  - A collector that is more than `queue` data records behind after its turn loses its oldest datagrams
  *    (never the newest), counted for it alone. Its sequence numbers count the lost ones too: the gap that the
@@ -50,7 +51,7 @@ struct collectors_config {
     size_t count;
     struct collector_config each;
     uint32_t max_datagram; /* octets of UDP payload */
-    struct packet *packet; /* for templates; outlives the collectors */
+    struct packet *packet; /* for templates; outlives the collectors; NULL when there is no collector */
 };
 
 /*
@@ -71,7 +72,10 @@ void collectors_queue(void *collectors, const uint8_t *datagram, size_t octets, 
 void collectors_run(struct collectors *collectors, struct instant now);
 void collectors_wants(const struct collectors *collectors, struct poll_set *set);
 
-/* Some collector still has datagrams to come and could take them: worth a little waiting at the end. */
+/* Some collector still has datagrams to come. */
+bool collectors_are_waiting(const struct collectors *collectors);
+
+/* And some collector could take them: worth a little waiting at the end. */
 bool collectors_pending(const struct collectors *collectors);
 
 /* Counts what still waits as dropped (at the end). */
@@ -79,6 +83,29 @@ void collectors_abandon(struct collectors *collectors);
 
 /* Sets what collectors_stats() tells of the present. */
 void collectors_note_present(struct collectors *collectors);
+
+/*
+ * Others, and another configuration of each. Any thread: opens what config has and the collectors have not
+ * yet. config's queue and max_datagram are those that there are; its packet is not looked at. Until the
+ * change is taken or closed there is no other one. 0 or -ENOMEM.
+ */
+struct collectors_change;
+int collectors_prepare(struct collectors_change **change, struct collectors *collectors,
+                       const struct collectors_config *config);
+void collectors_change_close(struct collectors_change *change); /* any thread; NULL is fine */
+
+/*
+ * The owner: those that config has go on as they are, or begin with what is queued from now on; the others
+ * get what is queued now, for two seconds at most, and are then removed. false: not yet, because some leave
+ * still or a thread looks at the list. The change is then only to be closed.
+ */
+bool collectors_take(struct collectors *collectors, struct collectors_change *change, struct instant now);
+
+/* The owner: templates come from here from now on. packet outlives the collectors, or the next call. */
+void collectors_use_packet(struct collectors *collectors, struct packet *packet);
+
+/* Any thread: data records that were dropped so far, of all that there ever were. */
+uint64_t collectors_records_dropped(struct collectors *collectors);
 
 size_t collectors_count(const struct collectors *collectors);
 const char *collectors_name(const struct collectors *collectors,

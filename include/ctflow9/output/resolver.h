@@ -34,6 +34,9 @@ void resolver_close(struct resolver *resolver); /* NULL is fine; pending look-up
 void resolver_look_up(struct resolver *resolver, const char *host, uint16_t port, int family,
                       resolver_done *done, void *context);
 
+/* Look-ups under way for this context end without their call. */
+void resolver_forget(struct resolver *resolver, const void *context);
+
 /* Takes answers and minds time-outs; costs nothing while no look-up is under way. */
 void resolver_run(struct resolver *resolver);
 void resolver_wants(const struct resolver *resolver, struct poll_set *set);

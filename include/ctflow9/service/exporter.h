@@ -61,7 +61,29 @@ void exporter_wants(const struct exporter *exporter, struct poll_set *set);
 void exporter_finish(struct exporter *exporter);
 
 /* Any thread: data records that were dropped so far, for all collectors together. */
-uint64_t exporter_records_dropped(const struct exporter *exporter);
+uint64_t exporter_records_dropped(struct exporter *exporter);
+
+/*
+ * Another configuration, while it runs. Any thread makes the change from the present configuration and the
+ * wanted one, and offers it; the owner takes it in its next runs, as soon as what the last change has
+ * replaced is gone, and then calls wake() with wake_fd. Then, or when it was never offered, it may be closed.
+ * One at a time.
+ *
+ * What may differ: the collectors, what of each is not its queue, max_delay_ns, fields, aggregation, and
+ * active_timeout_s. Records that are being made until then leave as they were to; collectors that go on miss
+ * nothing and get nothing twice, those that are removed get what there is.
+ */
+struct exporter_change;
+
+/* 0 or -errno. */
+int exporter_prepare(struct exporter_change **change, struct exporter *exporter,
+                     const struct exporter_config *present, const struct exporter_config *wanted,
+                     int wake_fd);
+void exporter_change_close(struct exporter_change *change); /* NULL is fine */
+void exporter_offer(struct exporter *exporter, struct exporter_change *change);
+bool exporter_has_taken(const struct exporter_change *change);
+/* The owner takes no more: what is offered may be closed. */
+void exporter_withdraw(struct exporter *exporter);
 
 /* What each collector has come to. */
 void exporter_sample(struct exporter *exporter, struct metrics_sample *sample);

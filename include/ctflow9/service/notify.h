@@ -21,7 +21,7 @@ int notify_open(struct notify **notify);
 void notify_close(struct notify *notify);
 
 /* The service has come to this. */
-enum notify_state { NOTIFY_STARTING, NOTIFY_READY, NOTIFY_STOPPING };
+enum notify_state { NOTIFY_STARTING, NOTIFY_READY, NOTIFY_RELOADING, NOTIFY_STOPPING };
 void notify_tell(struct notify *notify, enum notify_state state);
 
 /* Any thread: the time between two pulses, which the watchdog outlasts four times. POLL_SET_NEVER = none. */

@@ -18,6 +18,7 @@
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/metrics.h"
 #include "ctflow9/service/notify.h"
+#include "ctflow9/service/reload.h"
 #include "ctflow9/service/signals.h"
 #include "ctflow9/service/troubles.h"
 #include "ctflow9/service/worker_limits.h"
@@ -56,6 +57,7 @@ struct workers {
     struct signals *signals;
     struct notify *notify;      /* the first worker's; NULL = nobody wants to know */
     struct metrics *metrics;    /* filled in by the holder of the role; NULL likewise */
+    struct reload *reload;      /* NULL likewise */
     struct troubles troubles;   /* the first worker's */
     _Atomic int error;          /* the exporter has nobody left to export to */
     _Atomic bool totals_wanted; /* by SIGUSR1 */

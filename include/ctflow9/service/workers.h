@@ -10,6 +10,7 @@
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/metrics.h"
 #include "ctflow9/service/notify.h"
+#include "ctflow9/service/reload.h"
 #include "ctflow9/service/signals.h"
 #include "ctflow9/service/worker_limits.h"
 
@@ -30,6 +31,7 @@ struct workers_config {
     const char *netns;     /* --netns, "" = the own one; outlives the workers */
     struct notify *notify; /* is told that they read, and then how they get on; outlives them; may be NULL */
     struct metrics *metrics; /* likewise is given what there is to tell */
+    struct reload *reload;   /* is asked by SIGHUP; outlives them; may be NULL */
     struct sources_config sources;
     struct interface_marks marks;
     struct interfaces_config interfaces; /* numbers is NULL: they have no names */
@@ -41,11 +43,11 @@ int workers_open(struct workers **workers, const struct workers_config *config);
 void workers_close(struct workers *workers); /* NULL is fine */
 
 /*
- * Runs until a signal says to end, or until nobody is left to export to; SIGUSR1 logs the totals. signals is
- * what signals_open() returned. At the end what the kernel has kept and already sent is read, what is known
- * of connections that last is handed on, and what the kernel still keeps is counted as left behind. The
- * exporter still holds flows then. totals is what the exporter counts in; what the workers counted is added
- * to it.
+ * Runs until a signal says to end, or until nobody is left to export to; SIGUSR1 logs the totals, SIGHUP
+ * reloads. signals is what signals_open() returned. At the end what the kernel has kept and already sent is
+ * read, what is known of connections that last is handed on, and what the kernel still keeps is counted as
+ * left behind. The exporter still holds flows then. totals is what the exporter counts in; what the workers
+ * counted is added to it.
  *
  * With --netns: when the name leads to another namespace than the one that was opened, all this is done as
  * well, and WORKERS_MOVED returned: open other workers there. Else 0 or -errno.
@@ -56,7 +58,9 @@ int workers_run(struct workers *workers, struct exporter *exporter, struct stats
 
 /*
  * After WORKERS_MOVED: until there is a namespace of that name, for it may be gone again by now. What is held
- * goes on being exported, and notify and metrics are told of totals. false: a signal said to end.
+ * goes on being exported, notify and metrics are told of totals, and a reload that is under way comes to its
+ * end. false: a signal said to end.
  */
 bool workers_await_netns(const char *netns, struct exporter *exporter, const struct stats *totals,
-                         struct signals *signals, struct notify *notify, struct metrics *metrics);
+                         struct signals *signals, struct notify *notify, struct metrics *metrics,
+                         struct reload *reload);
