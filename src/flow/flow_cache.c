@@ -127,6 +127,7 @@ int flow_cache_open(struct flow_cache **cache, const struct flow_cache_config *c
         flow_cache_close(opened);
         return error;
     }
+    stats_move(&config->stats->packet_flows_limit, config->capacity);
     *cache = opened;
     return 0;
 }
@@ -284,6 +285,7 @@ static void end(struct flow_cache *cache, uint32_t number, enum flow_end_reason 
     entry->next = cache->free;
     cache->free = number;
     cache->count--;
+    stats_move(&cache->config.stats->packet_flows, -1);
 }
 
 static void forget_empty_seconds(struct flow_cache *cache)
@@ -315,6 +317,7 @@ static uint32_t take_place(struct flow_cache *cache)
     if (cache->count == cache->config.capacity)
         make_room(cache);
     cache->count++;
+    stats_move(&cache->config.stats->packet_flows, 1);
     uint32_t number = cache->free;
     if (number == 0)
         return cache->fresh++;

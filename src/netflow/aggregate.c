@@ -167,6 +167,7 @@ int aggregate_open(struct aggregate **aggregate, const struct aggregate_config *
         aggregate_close(opened);
         return error;
     }
+    stats_move(&config->stats->aggregates_limit, config->capacity);
     *aggregate = opened;
     return 0;
 }
@@ -245,6 +246,7 @@ static void release_oldest(struct aggregate *aggregate, enum flow_end_reason rea
     aggregate->oldest = entry->younger;
     entry->next = aggregate->free;
     aggregate->free = link;
+    stats_move(&aggregate->config.stats->aggregates, -1);
 
     record->flow_end_reason = (uint8_t)reason;
     record->octets = htobe64(entry->octets);
@@ -290,6 +292,7 @@ static struct entry *begin(struct aggregate *aggregate, unsigned shape, const st
         memcpy((uint8_t *)&entry->record + key->words[i].offset, &word, sizeof(word));
     }
     *bucket = link;
+    stats_move(&aggregate->config.stats->aggregates, 1);
     if (aggregate->oldest == NONE)
         aggregate->oldest = link;
     else

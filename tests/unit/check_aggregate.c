@@ -386,9 +386,12 @@ START_TEST(when_full_the_oldest_leaves_early)
     add_from_port(1, START_NS);
     ck_assert_uint_eq(left_count, 2);
     ck_assert_uint_eq(ntohs(left[1].record.ends.source_port), 2);
+    ck_assert_uint_eq(stats.aggregates, 3);
+    ck_assert_uint_eq(stats.aggregates_limit, 3);
     aggregate_flush(aggregate);
     ck_assert_uint_eq(left_count, 5);
     ck_assert_uint_eq(stats.aggregates_early, 2);
+    ck_assert_uint_eq(stats.aggregates, 0);
     ck_assert_uint_eq(left[4].record.flow_end_reason, FLOW_END_FORCED);
 }
 END_TEST

@@ -253,8 +253,10 @@ START_TEST(ends_no_more_than_it_may)
     for (uint32_t i = 1; i <= CAPACITY; i++)
         add(i);
     ck_assert(flow_cache_finish(cache, CAPACITY - 1));
+    ck_assert_uint_eq(stats.packet_flows, 1);
     ck_assert(!flow_cache_finish(cache, 1));
     ck_assert_uint_eq(ended, 2 * CAPACITY);
+    ck_assert_uint_eq(stats.packet_flows, 0);
 }
 END_TEST
 
@@ -268,6 +270,8 @@ START_TEST(has_the_one_that_is_due_soonest_leave)
     ck_assert_uint_eq(flow_cache_count(cache), CAPACITY);
     ck_assert_uint_eq(ended_by[FLOW_END_LACK_OF_RESOURCES], 1);
     ck_assert_uint_eq(stats.cache_full, 1);
+    ck_assert_uint_eq(stats.packet_flows, CAPACITY);
+    ck_assert_uint_eq(stats.packet_flows_limit, CAPACITY);
     ck_assert_uint_eq(last.tuple[FLOW_ORIGINAL].src.v4, 1);
 }
 END_TEST

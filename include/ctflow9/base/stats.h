@@ -64,9 +64,13 @@ struct stats {
 
     /* What goes out as metrics alone. */
     _Atomic uint64_t flows_by[STATS_PROTOCOLS][STATS_END_REASONS]; /* flows; enum flow_end_reason */
-    _Atomic uint64_t tracked;       /* present: connections in the table of those that last */
-    _Atomic uint64_t tracked_limit; /* present: that it has places for */
-    struct stats_histogram drain;   /* how long a worker took to take what had come */
+    _Atomic uint64_t tracked;            /* present: connections in the table of those that last */
+    _Atomic uint64_t tracked_limit;      /* present: that it has places for */
+    _Atomic uint64_t packet_flows;       /* present: flows in the flow caches of packets */
+    _Atomic uint64_t packet_flows_limit; /* present: that they have places for */
+    _Atomic uint64_t aggregates;         /* present: that wait for the end of their interval */
+    _Atomic uint64_t aggregates_limit;   /* present: that there are places for */
+    struct stats_histogram drain;        /* how long a worker took to take what had come */
 };
 
 struct collector_stats {
@@ -102,6 +106,10 @@ uint64_t stats_limit_ns(unsigned number);
 static inline void stats_set(_Atomic uint64_t *gauge, uint64_t value)
 {
     atomic_store_explicit(gauge, value, memory_order_relaxed);
+}
+static inline void stats_move(_Atomic uint64_t *gauge, int64_t by)
+{
+    stats_count(gauge, (uint64_t)by);
 }
 
 enum stats_kind {
