@@ -10,6 +10,7 @@ from collections import namedtuple
 Target = namedtuple("Target", "name address port server")
 
 SERVER_PORT = 7000
+UDP_PORT = 20000  # the client's, and those after it
 PLAIN = Target("untranslated", "10.2.0.2", 7000, "10.2.0.2")
 PLAIN_V6 = Target("untranslated IPv6", "fd02::2", 7000, "fd02::2")
 MASQUERADED = Target("masqueraded", "10.2.0.3", 7000, "10.2.0.3")
@@ -94,7 +95,11 @@ class Traffic:
         raise AssertionError("port 7999 is open")
 
     def udp(self, target, requests, answers, octets=100):
-        client = self.open(self.lab.client, socket.SOCK_DGRAM, connect_to=(target.address, target.port))
+        # A port of its own: one that the kernel chooses may be that of a connection it still remembers.
+        client = self.lab.client.socket(family(target.address), socket.SOCK_DGRAM)
+        client.settimeout(LIMIT_S)
+        client.bind(("", UDP_PORT + self.connections))
+        client.connect((target.address, target.port))
         server = self.ports[target.server]
         for _ in range(requests):
             client.send(bytes(octets))
@@ -108,7 +113,8 @@ class Traffic:
         return source_port
 
     def ping(self, target, count=1, octets=56):
-        self.lab.client.run("ping", "-n", "-q", "-c", count, "-i", "0.01", "-s", octets, target.address)
+        identifier = 1 + self.connections  # of its own, as a UDP connection's port
+        self.lab.client.run("ping", "-n", "-q", "-e", identifier, "-c", count, "-i", "0.01", "-s", octets, target.address)
         self.connections += 1
 
     def raw(self, target, protocol, payload):
