@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What cpack makes of an installation: a .deb, and a static tarball for other distributions. The same sources and
-# compiler give the same octets: every date is the release's, or SOURCE_DATE_EPOCH of the environment.
+# What cpack makes of an installation: a .deb, a .rpm where rpmbuild is, and a static tarball for other distributions.
+# The same sources and compiler give the same octets: every date is the release's, or SOURCE_DATE_EPOCH of the environment.
 
 if(DEFINED ENV{SOURCE_DATE_EPOCH})
     set(CPACK_CTFLOW9_DATE $ENV{SOURCE_DATE_EPOCH})
@@ -27,6 +27,11 @@ install(FILES packaging/lintian-overrides DESTINATION ${CMAKE_INSTALL_DATADIR}/l
     COMPONENT debian EXCLUDE_FROM_ALL)
 
 set(CPACK_GENERATOR DEB TGZ)
+find_program(CTFLOW9_RPMBUILD rpmbuild)
+mark_as_advanced(CTFLOW9_RPMBUILD)
+if(CTFLOW9_RPMBUILD)
+    list(APPEND CPACK_GENERATOR RPM)
+endif()
 set(CPACK_PACKAGE_NAME ctflow9)
 set(CPACK_PACKAGE_CONTACT "${CTFLOW9_CONTACT}")
 set(CPACK_PACKAGE_VENDOR ctflow9)
@@ -50,5 +55,25 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA "")
 foreach(name conffiles postinst prerm postrm)
     list(APPEND CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/debian/${name})
 endforeach()
+
+set(CPACK_RPM_FILE_NAME RPM-DEFAULT)
+set(CPACK_RPM_PACKAGE_ARCHITECTURE ${CMAKE_SYSTEM_PROCESSOR})
+set(CPACK_RPM_PACKAGE_LICENSE GPL-2.0-or-later)
+set(CPACK_RPM_PACKAGE_GROUP Unspecified)
+set(CPACK_RPM_PACKAGE_SUMMARY ${PROJECT_DESCRIPTION})
+set(CPACK_RPM_PACKAGE_DESCRIPTION ${CPACK_DEBIAN_PACKAGE_DESCRIPTION})
+set(CPACK_RPM_COMPRESSION_TYPE xz)
+set(CPACK_RPM_USER_FILELIST "%config(noreplace) /etc/default/ctflow9")
+# They are the distribution's.
+set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION /etc/default /usr/lib/systemd /usr/lib/systemd/system
+    /usr/lib/sysctl.d /usr/share/man/man5 /usr/share/man/man7 /usr/share/man/man8)
+# When and where it was built is not in it.
+set(CPACK_RPM_SPEC_MORE_DEFINE "%define use_source_date_epoch_as_buildtime 1
+%define clamp_mtime_to_source_date_epoch 1
+%define build_mtime_policy clamp_to_source_date_epoch
+%define _buildhost ctflow9.example")
+set(CPACK_RPM_POST_INSTALL_SCRIPT_FILE ${CMAKE_CURRENT_LIST_DIR}/rpm/post)
+set(CPACK_RPM_PRE_UNINSTALL_SCRIPT_FILE ${CMAKE_CURRENT_LIST_DIR}/rpm/preun)
+set(CPACK_RPM_POST_UNINSTALL_SCRIPT_FILE ${CMAKE_CURRENT_LIST_DIR}/rpm/postun)
 
 include(CPack)
