@@ -40,9 +40,10 @@ static struct collectors *rig_udp;
 static struct instant rig_now;
 static unsigned rig_next_number;
 
-static inline void rig_no_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+static inline void rig_no_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records,
+                               uint64_t ended_ms)
 {
-    (void)context, (void)datagram, (void)octets, (void)records;
+    (void)context, (void)datagram, (void)octets, (void)records, (void)ended_ms;
 }
 
 /* Before rig_open(), so that a test can change options. */
@@ -124,7 +125,7 @@ static inline unsigned rig_queue_sized(size_t octets, unsigned records)
     memcpy(data, head, sizeof(head));
     memcpy(data + PACKET_HEADER_OCTETS, flowset, sizeof(flowset));
     memcpy(data + RIG_NUMBER_OFFSET, &number, sizeof(number));
-    collectors_queue(rig_udp, data, octets, records);
+    collectors_queue(rig_udp, data, octets, records, rig_now.wall_ns / NS_PER_MS);
     return rig_next_number++;
 }
 

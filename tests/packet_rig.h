@@ -27,6 +27,7 @@ static struct sink {
         uint8_t data[PACKET_OCTETS_MAX];
         size_t octets;
         unsigned records;
+        uint64_t ended_ms;
     } datagrams[DATAGRAMS_MAX];
 } sink;
 
@@ -35,7 +36,8 @@ static struct packet *packet;
 static struct packet_config config;
 static struct instant now;
 
-static inline void collect(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+static inline void collect(void *context, const uint8_t *datagram, size_t octets, unsigned records,
+                           uint64_t ended_ms)
 {
     struct sink *to = context;
     ck_assert_uint_lt(to->count, DATAGRAMS_MAX);
@@ -43,6 +45,7 @@ static inline void collect(void *context, const uint8_t *datagram, size_t octets
     memcpy(got->data, datagram, octets);
     got->octets = octets;
     got->records = records;
+    got->ended_ms = ended_ms;
 }
 
 static inline void setup(void)

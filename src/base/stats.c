@@ -114,6 +114,8 @@ static const struct stats_row collector_rows[] = {
      .help = "Whether nothing is known to keep the collector from taking records: 1, else 0."},
     {MEMBER(queued_records), .kind = STATS_GAUGE, .metric = "collector_queued_records",
      .help = "Data records that wait for the collector."},
+    {MEMBER(delay), .kind = STATS_HISTOGRAM, .metric = "collector_delay_seconds",
+     .help = "How long after the earliest end in it a datagram with data was sent to the collector."},
 };
 #undef MEMBER
 #undef COUNTER
@@ -127,7 +129,9 @@ _Static_assert(ROWS * sizeof(uint64_t) == sizeof(struct stats) -
                                               (STATS_PROTOCOLS * STATS_END_REASONS - 1) * sizeof(uint64_t) -
                                               (sizeof(struct stats_histogram) - sizeof(uint64_t)),
                "a row is missing");
-_Static_assert(COLLECTOR_ROWS * sizeof(uint64_t) == sizeof(struct collector_stats), "a row is missing");
+_Static_assert(COLLECTOR_ROWS * sizeof(uint64_t) ==
+                   sizeof(struct collector_stats) - (sizeof(struct stats_histogram) - sizeof(uint64_t)),
+               "a row is missing");
 
 const struct stats_row *stats_row(size_t number)
 {
@@ -160,9 +164,9 @@ const char *const stats_end_reason_names[STATS_END_REASONS] = {"unknown", "idle"
 /* ---- histograms ---- */
 
 static const uint64_t limits_ns[STATS_LIMITS] = {
-    100 * NS_PER_US, 250 * NS_PER_US, 500 * NS_PER_US, NS_PER_MS,        2500 * NS_PER_US,
-    5 * NS_PER_MS,   10 * NS_PER_MS,  25 * NS_PER_MS,  50 * NS_PER_MS,   100 * NS_PER_MS,
-    250 * NS_PER_MS, 500 * NS_PER_MS, NS_PER_S,        2500 * NS_PER_MS, 10 * NS_PER_S};
+    100 * NS_PER_US, 250 * NS_PER_US,  500 * NS_PER_US, NS_PER_MS,       2500 * NS_PER_US, 5 * NS_PER_MS,
+    10 * NS_PER_MS,  25 * NS_PER_MS,   50 * NS_PER_MS,  100 * NS_PER_MS, 250 * NS_PER_MS,  500 * NS_PER_MS,
+    NS_PER_S,        2500 * NS_PER_MS, 10 * NS_PER_S,   60 * NS_PER_S};
 
 uint64_t stats_limit_ns(unsigned number)
 {

@@ -17,7 +17,8 @@ static void send_datagram(struct announcement *announcement)
     enum { COUNT_OFFSET = 2 };
 
     writer_patch_u16(&announcement->writer, COUNT_OFFSET, (uint16_t)announcement->count);
-    announcement->sink(announcement->context, announcement->octets, writer_length(&announcement->writer), 0);
+    announcement->sink(announcement->context, announcement->octets, writer_length(&announcement->writer), 0,
+                       0);
 }
 
 /* Returns where it begins. */

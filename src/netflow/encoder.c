@@ -13,7 +13,8 @@ struct open_datagram {
     struct writer writer;
     unsigned records;
     uint64_t first_added_ns; /* monotonic; when the oldest record was added */
-    uint64_t latest_ms;      /* wall clock; the latest LAST in it */
+    uint64_t earliest_ms;    /* wall clock; the earliest LAST in it */
+    uint64_t latest_ms;      /* wall clock; the latest one */
     uint8_t *octets;
     struct template layout;
 };
@@ -43,6 +44,7 @@ static void start_datagram(const struct encoder *encoder, struct open_datagram *
     writer_put_u16(&open->writer, open->layout.id);
     writer_put_u16(&open->writer, 0);
     open->records = 0;
+    open->earliest_ms = UINT64_MAX;
     open->latest_ms = 0;
 }
 
@@ -96,7 +98,7 @@ static void seal(struct encoder *encoder, struct open_datagram *open, struct ins
 
     stats_count(&encoder->config.stats->datagrams, 1);
     encoder->open_count--;
-    encoder->sink(encoder->context, open->octets, writer_length(writer), open->records);
+    encoder->sink(encoder->context, open->octets, writer_length(writer), open->records, open->earliest_ms);
     start_datagram(encoder, open);
 }
 
@@ -127,6 +129,8 @@ void encoder_append(struct encoder *encoder, unsigned index, const void *values,
     }
     template_write_record(&open->layout, values, &open->writer);
     open->records++;
+    if (last_ms < open->earliest_ms)
+        open->earliest_ms = last_ms;
     if (last_ms > open->latest_ms)
         open->latest_ms = last_ms;
     stats_count(&encoder->config.stats->records, 1);

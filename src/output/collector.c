@@ -47,6 +47,7 @@ struct parcel {
     uint64_t next; /* the position after it; 0 for templates */
     uint32_t octets;
     uint32_t records;
+    uint64_t ended_ms;           /* as struct datagram has it */
     bool templates_done;         /* the last datagram of the templates */
     struct packet_naming naming; /* with it */
 };
@@ -336,9 +337,11 @@ struct templates_in_batch {
 };
 
 /* A packet_sink. */
-static void add_template_datagram(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+static void add_template_datagram(void *context, const uint8_t *datagram, size_t octets, unsigned records,
+                                  uint64_t ended_ms)
 {
     struct templates_in_batch *templates = context;
+    (void)ended_ms;
     struct datagram_batch *batch = templates->collector->common->batch;
     struct parcel *parcel = &templates->collector->parcels[datagram_batch_count(batch)];
     if (!templates->fits || !datagram_batch_add_copy(batch, datagram, octets, templates->sequence)) {
@@ -381,8 +384,10 @@ static bool add_data(struct collector *collector, struct progress *plan)
     unsigned index = datagram_batch_count(common->batch);
     if (!datagram_batch_add(common->batch, datagram->data, datagram->octets, plan->sequence))
         return false;
-    collector->parcels[index] =
-        (struct parcel){.next = datagram->next, .octets = datagram->octets, .records = datagram->records};
+    collector->parcels[index] = (struct parcel){.next = datagram->next,
+                                                .octets = datagram->octets,
+                                                .records = datagram->records,
+                                                .ended_ms = datagram->ended_ms};
     advance(plan, &collector->parcels[index], common);
     return true;
 }
@@ -420,14 +425,23 @@ static void take_icmp_errors(struct collector *collector, unsigned count, int er
         leave_address(collector, collector->connected_ns + RETRY_NS);
 }
 
+/* Data has left now. A clock that was set back meanwhile makes no time less than none. */
+static void observe_delay(struct collector *collector, const struct parcel *parcel, struct instant now)
+{
+    uint64_t ended_ns = parcel->ended_ms * NS_PER_MS;
+    if (parcel->ended_ms != 0)
+        stats_observe(&collector->stats.delay, now.wall_ns > ended_ns ? now.wall_ns - ended_ns : 0);
+}
+
 /* The first count datagrams of the batch have left. */
-static void account(struct collector *collector, unsigned count)
+static void account(struct collector *collector, unsigned count, struct instant now)
 {
     for (unsigned i = 0; i < count; i++) {
         const struct parcel *parcel = &collector->parcels[i];
         stats_count(&collector->stats.datagrams, 1);
         stats_count(&collector->stats.octets, parcel->octets);
         stats_count(&collector->stats.records, parcel->records);
+        observe_delay(collector, parcel, now);
         advance(&collector->progress, parcel, collector->common);
     }
     if (collector->suspect != 0) /* only once: it came back for an earlier send */
@@ -491,7 +505,7 @@ static bool send_batch(struct collector *collector, struct instant now)
         return false;
     int sent = datagram_batch_send(batch, collector->fd, collector->segment);
     if (sent > 0)
-        account(collector, (unsigned)sent);
+        account(collector, (unsigned)sent, now);
     return sent == (int)count || mind_failure(collector, sent < 0 ? -sent : 0);
 }
 

@@ -149,11 +149,12 @@ static void make_room(struct collectors *collectors)
                 collector_drop(collectors->collector[i]);
 }
 
-void collectors_queue(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+void collectors_queue(void *context, const uint8_t *datagram, size_t octets, unsigned records,
+                      uint64_t ended_ms)
 {
     struct collectors *collectors = context;
     make_room(collectors);
-    datagram_ring_put(collectors->common.ring, datagram, octets, records);
+    datagram_ring_put(collectors->common.ring, datagram, octets, records, ended_ms);
 }
 
 static void bid_farewell(struct collectors *collectors, struct collector *collector)

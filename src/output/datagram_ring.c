@@ -68,9 +68,11 @@ uint64_t datagram_ring_rewind(struct datagram_ring *ring)
     return ring->end;
 }
 
-void datagram_ring_put(struct datagram_ring *ring, const uint8_t *data, size_t octets, unsigned records)
+void datagram_ring_put(struct datagram_ring *ring, const uint8_t *data, size_t octets, unsigned records,
+                       uint64_t ended_ms)
 {
     struct datagram *datagram = at(ring, ring->end);
+    datagram->ended_ms = ended_ms;
     datagram->records_before = ring->records;
     datagram->octets = (uint32_t)octets;
     datagram->records = records;

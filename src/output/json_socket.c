@@ -223,7 +223,7 @@ void json_socket_add(struct json_socket *socket, const struct flow *flow)
         return;
     size_t octets = json_flow(line, flow, socket->names);
     make_room(socket);
-    datagram_ring_put(socket->ring, (const uint8_t *)line, octets, 1);
+    datagram_ring_put(socket->ring, (const uint8_t *)line, octets, 1, 0);
     if (++socket->added == BATCH)
         write_to_all(socket);
 }

@@ -46,12 +46,13 @@ struct exporter_change {
 };
 
 /* A packet_sink. A long drain makes more datagrams than are sent at a time, so they leave in between. */
-static void to_collectors(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+static void to_collectors(void *context, const uint8_t *datagram, size_t octets, unsigned records,
+                          uint64_t ended_ms)
 {
     enum { SEND_AT = 64 };
 
     struct exporter *exporter = context;
-    collectors_queue(exporter->collectors, datagram, octets, records);
+    collectors_queue(exporter->collectors, datagram, octets, records, ended_ms);
     if (++exporter->sealed == SEND_AT) {
         exporter->sealed = 0;
         collectors_run(exporter->collectors, exporter->now);

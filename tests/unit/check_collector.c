@@ -20,9 +20,10 @@ static struct collector_common common;
 static struct stats stats;
 static struct instant now;
 
-static void no_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records)
+static void no_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records,
+                    uint64_t ended_ms)
 {
-    (void)context, (void)datagram, (void)octets, (void)records;
+    (void)context, (void)datagram, (void)octets, (void)records, (void)ended_ms;
 }
 
 static void setup(void)
@@ -74,7 +75,7 @@ static void put_data(unsigned count)
     uint8_t datagram[OCTETS] = {0, 9};
     datagram[PACKET_HEADER_OCTETS] = 1;
     while (count-- > 0)
-        datagram_ring_put(common.ring, datagram, sizeof(datagram), RECORDS);
+        datagram_ring_put(common.ring, datagram, sizeof(datagram), RECORDS, 0);
 }
 
 static void run(struct collector *collector)

@@ -305,6 +305,17 @@ START_TEST(records_are_paced_smoothly)
     ck_assert_uint_ge(total, RATE - RECORDS);
     ck_assert_uint_le(total, RATE + RATE * WINDOW_MS / 1000 + RECORDS);
     ck_assert(collectors_pending(rig_udp));
+
+    /* The last one waited for a second, and so did some for every time below that. */
+    const struct stats_histogram *delay = &rig_collector(0)->delay;
+    uint64_t observed = 0;
+    for (unsigned i = 0; i <= STATS_LIMITS; i++) {
+        observed += delay->count[i];
+        ck_assert(delay->count[i] == 0 || i == STATS_LIMITS || stats_limit_ns(i) <= NS_PER_S);
+    }
+    ck_assert_uint_eq(observed * RECORDS, rig_collector(0)->records);
+    ck_assert_uint_gt(delay->sum_ns, observed * NS_PER_S / 3);
+    ck_assert_uint_lt(delay->sum_ns, observed * NS_PER_S * 2 / 3);
 }
 END_TEST
 

@@ -32,7 +32,7 @@ static size_t make(unsigned number, uint8_t data[DATAGRAM_MAX])
 static void put(unsigned number)
 {
     uint8_t data[DATAGRAM_MAX];
-    datagram_ring_put(ring, data, make(number, data), number % 5);
+    datagram_ring_put(ring, data, make(number, data), number % 5, number);
 }
 
 static uint64_t expect(unsigned number, uint64_t position)
@@ -42,6 +42,7 @@ static uint64_t expect(unsigned number, uint64_t position)
     const struct datagram *datagram = datagram_ring_at(ring, position);
     ck_assert_uint_eq(datagram->octets, octets);
     ck_assert_uint_eq(datagram->records, number % 5);
+    ck_assert_uint_eq(datagram->ended_ms, number);
     ck_assert_mem_eq(datagram->data, data, octets);
     return datagram->next;
 }

@@ -170,9 +170,11 @@ START_TEST(no_datagram_spans_two_clocks)
 {
     open_encoder();
     append(ODD, 1);
+    uint64_t first_ms = now.wall_ns / NS_PER_MS;
     uint64_t begin_ms = encoder_epoch(encoder)->begin_ms;
     advance(NS_PER_S / 4);
     encoder_begin(encoder, now);
+    append(ODD, 3);
     ck_assert_uint_eq(sink.count, 0);
     if (_i == 0)
         now.wall_ns += 60 * NS_PER_S;
@@ -182,6 +184,7 @@ START_TEST(no_datagram_spans_two_clocks)
         advance(16 * EPOCH_DAY_MS * NS_PER_MS);
     encoder_begin(encoder, now);
     ck_assert_uint_eq(sink.count, 1);
+    ck_assert_uint_eq(sink.datagrams[0].ended_ms, first_ms);
     ck_assert_uint_eq(unix_secs_of(&sink.datagrams[0]), NOW_S + 1);
     ck_assert_int_eq(encoder_epoch(encoder)->begin_ms != begin_ms, _i == 2);
     append(ODD, 2);

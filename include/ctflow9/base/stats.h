@@ -9,7 +9,7 @@
 enum { STATS_PROTOCOLS = 4, STATS_END_REASONS = 6 }; /* TCP, UDP, ICMP, others */
 
 /* How often something took how long. The limits are those of stats_limit_ns(). */
-enum { STATS_LIMITS = 15 };
+enum { STATS_LIMITS = 16 };
 struct stats_histogram {
     _Atomic uint64_t count[STATS_LIMITS + 1]; /* up to each limit, above the one before; the last: longer */
     _Atomic uint64_t sum_ns;
@@ -88,6 +88,7 @@ struct collector_stats {
     /* What goes out as metrics alone. */
     _Atomic uint64_t up;             /* present: 1 = nothing is known to keep it from taking records */
     _Atomic uint64_t queued_records; /* present: data records that wait for it */
+    struct stats_histogram delay;    /* of data datagrams: from the earliest end in it to its sending */
 };
 
 /* Counts n more; for the counter's own thread. Relaxed: a counter says nothing of anything else. */

@@ -15,8 +15,9 @@
 enum { PACKET_HEADER_OCTETS = 20, PACKET_OCTETS_MIN = 512, PACKET_OCTETS_MAX = 8972 /* UDP payload */ };
 
 /* Gets a datagram that is whole: header included, its sequence 0. It is only lent for the call. records =
- * data records. */
-typedef void packet_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records);
+ * data records; ended_ms: the earliest of their LASTs by the wall clock, 0 without records. */
+typedef void packet_sink(void *context, const uint8_t *datagram, size_t octets, unsigned records,
+                         uint64_t ended_ms);
 
 /* count: the records, those of templates included. */
 void packet_header_write(struct writer *writer, unsigned count, struct epoch_stamp stamp, uint32_t source_id);

@@ -63,7 +63,8 @@ int collectors_open(struct collectors **collectors, const struct collectors_conf
 void collectors_close(struct collectors *collectors); /* NULL is fine; what still waits is thrown away */
 
 /* A packet_sink; context is the struct collectors. Puts one datagram after the others; sends nothing yet. */
-void collectors_queue(void *collectors, const uint8_t *datagram, size_t octets, unsigned records);
+void collectors_queue(void *collectors, const uint8_t *datagram, size_t octets, unsigned records,
+                      uint64_t ended_ms);
 
 /*
  * Sends whatever may leave now; templates when they are due; works on names and sockets. To be called after

@@ -15,6 +15,7 @@ struct datagram_ring;
 struct datagram {
     uint64_t next;           /* the position after it */
     uint64_t records_before; /* data records ever put before it */
+    uint64_t ended_ms;       /* the earliest end of what is told in it, wall clock; 0 = none */
     uint32_t octets;
     uint32_t records; /* data records in it */
     uint8_t data[];
@@ -29,7 +30,8 @@ void datagram_ring_close(struct datagram_ring *ring); /* NULL is fine */
 bool datagram_ring_has_room(const struct datagram_ring *ring, uint64_t oldest);
 
 /* Copies a datagram after the others; there must be room. */
-void datagram_ring_put(struct datagram_ring *ring, const uint8_t *data, size_t octets, unsigned records);
+void datagram_ring_put(struct datagram_ring *ring, const uint8_t *data, size_t octets, unsigned records,
+                       uint64_t ended_ms);
 
 /* The position after the newest datagram: where a new reader starts, and where one has read everything. */
 uint64_t datagram_ring_end(const struct datagram_ring *ring);
