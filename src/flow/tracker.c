@@ -47,6 +47,7 @@ struct tracker {
     uint32_t dump;         /* number of the dump under way, or of the last one */
     struct row_rule rule;  /* its; dump_ns is 0 before the first */
     uint64_t due_age_ns;   /* since its start or its last report, at which a connection is reported */
+    uint64_t known_age_ns; /* the younger ones have had no row in any dump */
     enum phase phase;
     uint32_t look_slot;  /* how far it has gone through the entries, in a phase that does */
     bool adopted;        /* a complete dump has shown what there was before us */
@@ -73,6 +74,7 @@ int tracker_open(struct tracker **tracker, const struct tracker_config *config, 
     opened->sink = sink;
     opened->context = context;
     opened->rule = (struct row_rule){.began_ns = config->began_ns, .age_ns = config->active_timeout_ns};
+    opened->known_age_ns = config->active_timeout_ns;
     opened->adopted = config->active_timeout_ns == 0;
     int error = flow_table_open(&opened->table, config->capacity + config->reserve);
     if (!error)
@@ -340,8 +342,9 @@ static APART void end_known(struct tracker *tracker, struct tracked *tracked, co
 
 /*
  * A short connection has no entry, and need not be looked for: an entry is made by a row, no sooner than the
- * connection had lived the active timeout when the dump began, or at all when it is the last dump. (Dead
- * entries are made by the same rule.) After the clock was set back nothing is sure until times are new again.
+ * connection had the age that the dump asks for when it began, or at all when it is the last dump; that age
+ * changes from dump to dump. (Dead entries are made by the same rule.) After the clock was set back nothing
+ * is sure until times are new again.
  */
 static bool may_be_known(const struct tracker *tracker, const struct flow *flow)
 {
@@ -350,8 +353,9 @@ static bool may_be_known(const struct tracker *tracker, const struct flow *flow)
     uint64_t offset_ns = tracker->config.clock->present.offset_ns;
     uint64_t start_ns = flow_has(flow, FLOW_HAS_START) ? flow->start_ns - offset_ns : WALL_CLOCK_UNKNOWN;
     uint64_t stop_ns = flow->stop_ns - offset_ns + WALL_CLOCK_TOLERANCE_NS;
-    struct row_rule until_its_end = tracker->rule;
-    until_its_end.dump_ns = stop_ns; /* there was no dump after it */
+    const struct row_rule until_its_end = {.began_ns = tracker->rule.began_ns,
+                                           .age_ns = tracker->known_age_ns,
+                                           .dump_ns = stop_ns}; /* there was no dump after it */
     return stop_ns < tracker->rule.dump_ns + 2 * WALL_CLOCK_TOLERANCE_NS ||
            row_rule_wants(&until_its_end, flow, start_ns);
 }
@@ -482,6 +486,8 @@ static void begin_dump(struct tracker *tracker, const struct flow_note *note)
     tracker->dump = note->dump;
     tracker->rule.age_ns = note->flow.start_ns;
     tracker->rule.dump_ns = note->flow.stop_ns;
+    if (tracker->rule.age_ns < tracker->known_age_ns)
+        tracker->known_age_ns = tracker->rule.age_ns;
     enter(tracker, PHASE_DUMPING);
 }
 

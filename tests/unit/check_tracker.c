@@ -53,6 +53,21 @@ START_TEST(what_is_due_is_the_dumps_business)
 }
 END_TEST
 
+/* One that was due early has an entry, also when the later looks show the old alone. */
+START_TEST(what_was_due_early_is_known_at_its_end)
+{
+    start(1);
+    due_age_s = 30;
+    dump(31, flow_of(1, 0, 10));
+    expect(1, 10, 0, 31, FLOW_END_ACTIVE_TIMEOUT);
+    due_age_s = 50;
+    dump(40, flow_of(1, 0, 11));
+    destroyed(flow_of(1, 0, 12), 48);
+    expect(1, 2, 31, 48, FLOW_END_IDLE_TIMEOUT);
+    expect_nothing();
+}
+END_TEST
+
 START_TEST(a_span_without_packets_is_not_reported)
 {
     start(1);
@@ -579,6 +594,7 @@ int main(void)
     tcase_add_test(tcase, a_short_connection_passes_through);
     tcase_add_test(tcase, parts_add_up);
     tcase_add_test(tcase, what_is_due_is_the_dumps_business);
+    tcase_add_test(tcase, what_was_due_early_is_known_at_its_end);
     tcase_add_test(tcase, a_span_without_packets_is_not_reported);
     tcase_add_test(tcase, a_connection_without_packets_is_not_reported);
     tcase_add_test(tcase, notices_a_flowtable_that_does_not_count);
