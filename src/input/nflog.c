@@ -5,9 +5,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <libmnl/libmnl.h>
-#include <linux/if_arp.h>
-#include <linux/if_ether.h>
-#include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_log.h>
 #include <stdlib.h>
@@ -20,7 +17,8 @@
 #include "ctflow9/base/tell_once.h"
 #include "ctflow9/flow/flow_cache.h"
 #include "ctflow9/input/netlink_socket.h"
-#include "ctflow9/input/packet_decode.h"
+#include "ctflow9/input/packet_binding.h"
+#include "ctflow9/input/packet_message.h"
 
 /*
  * The kernel collects packets until a datagram is full, and fills it beyond what it was told, up to what its
@@ -33,10 +31,7 @@ enum {
     THRESHOLD = 1000, /* packets */
     TIMEOUT_10MS = 1, /* in hundredths of a second */
     TYPE_PACKET = NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_PACKET,
-    TYPE_CONFIG = NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_CONFIG,
-    NETDEV_EGRESS = 1,    /* NF_NETDEV_EGRESS, since Linux 5.16 */
-    UNUSED_GROUP = 65535, /* to see whether it is privileges that are missing */
-    VLAN_ID = 0xfff
+    TYPE_CONFIG = NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_CONFIG
 };
 
 #define RETRY_NS NS_PER_S
@@ -87,14 +82,8 @@ static struct nflog *of(struct source *source)
 
 /* ---- groups ---- */
 
-static struct nlmsghdr *put_config(char *buffer, uint16_t group)
-{
-    struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-    message->nlmsg_type = TYPE_CONFIG;
-    struct nfgenmsg *general = mnl_nlmsg_put_extra_header(message, sizeof(*general));
-    *general = (struct nfgenmsg){.version = NFNETLINK_V0, .res_id = htobe16(group)};
-    return message;
-}
+static const struct packet_binding binding = {
+    .what = "NFLOG group", .config_type = TYPE_CONFIG, .probe = NFULA_CFG_QTHRESH};
 
 static void put_command(struct nlmsghdr *message, uint8_t command)
 {
@@ -105,8 +94,8 @@ static void put_command(struct nlmsghdr *message, uint8_t command)
 /* All in one message: there are no packets yet that are logged in another way. */
 static int ask_to_bind(int fd, uint16_t group, uint32_t size_octets)
 {
-    _Alignas(struct nlmsghdr) char buffer[256];
-    struct nlmsghdr *message = put_config(buffer, group);
+    _Alignas(struct nlmsghdr) char buffer[PACKET_BINDING_OCTETS];
+    struct nlmsghdr *message = packet_binding_put(&binding, buffer, group);
     const struct nfulnl_msg_config_mode mode = {.copy_range = htobe32(size_octets),
                                                 .copy_mode = NFULNL_COPY_PACKET};
     put_command(message, NFULNL_CFG_CMD_BIND);
@@ -118,64 +107,38 @@ static int ask_to_bind(int fd, uint16_t group, uint32_t size_octets)
     return netlink_socket_request(fd, message, NULL, NULL);
 }
 
-/* Changes nothing, for nobody has bound the group: the kernel looks at privileges first. */
-static bool is_privileged(void)
-{
-    _Alignas(struct nlmsghdr) char buffer[64];
-    int fd = netlink_socket_open();
-    if (fd < 0)
-        return false;
-    struct nlmsghdr *message = put_config(buffer, UNUSED_GROUP);
-    mnl_attr_put_u32(message, NFULA_CFG_QTHRESH, htobe32(THRESHOLD));
-    int error = netlink_socket_request(fd, message, NULL, NULL);
-    close(fd);
-    return error != -EPERM;
-}
-
 /* 0 when it is bound or another program holds it, to be tried again. */
-static int bind_group(struct part *part, struct group *group, uint32_t size_octets, bool first)
+static int bind_group(struct part *part, struct group *group, uint32_t size_octets, bool is_first)
 {
     int error = ask_to_bind(part->fd, group->number, size_octets);
-    if (error == -EPERM && is_privileged()) {
-        if (first)
-            log_warnx("NFLOG group %u is held by another program: trying again each second", group->number);
-        return 0;
-    }
-    if (error == -EPERM)
-        log_error("reading NFLOG group %u needs CAP_NET_ADMIN in the network namespace that is read: run "
-                  "ctflow9 as root, or with that capability",
-                  group->number);
-    else if (error)
-        log_cannot(error, "bind an NFLOG group");
+    error = packet_binding_outcome(&binding, group->number, error, is_first);
     if (error)
-        return error;
-    if (!first)
-        log_info("NFLOG group %u is read now", group->number);
+        return error == -EBUSY ? 0 : error;
     group->is_bound = true;
     part->bound_count++;
     return 0;
 }
 
-static int bind_groups(struct part *part, uint32_t size_octets, bool first)
+static int bind_groups(struct part *part, uint32_t size_octets, bool is_first)
 {
     int error = 0;
     for (unsigned i = 0; i < part->group_count && !error; i++)
         if (!part->groups[i].is_bound)
-            error = bind_group(part, &part->groups[i], size_octets, first);
+            error = bind_group(part, &part->groups[i], size_octets, is_first);
     return error;
 }
 
 /* The kernel sends what it has collected before the call returns; its answer is left to be drained. */
 static void unbind_group(const struct part *part, struct group *group)
 {
-    _Alignas(struct nlmsghdr) char buffer[64];
-    struct nlmsghdr *message = put_config(buffer, group->number);
-    const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    _Alignas(struct nlmsghdr) char buffer[PACKET_BINDING_OCTETS];
+    struct nlmsghdr *message = packet_binding_put(&binding, buffer, group->number);
     put_command(message, NFULNL_CFG_CMD_UNBIND);
-    message->nlmsg_flags = NLM_F_REQUEST;
-    if (sendto(part->fd, message, message->nlmsg_len, 0, (const struct sockaddr *)&kernel, sizeof(kernel)) <
-        0)
+    int error = packet_binding_send(part->fd, message);
+    if (error) {
+        errno = -error;
         log_warn("cannot unbind NFLOG group %u", group->number);
+    }
     group->is_bound = false;
 }
 
@@ -271,121 +234,18 @@ static int nflog_open(struct source **source, const void *config, const struct s
 
 /* ---- packets ---- */
 
-/* What a message has; the kernel's attributes, unknown ones left out. */
-struct logged {
-    const struct nlattr *payload;
-    const struct nlattr *link_header;
-    uint16_t link_type;
-    uint32_t sequence;
-    uint16_t hw_protocol;
-    uint8_t hook;
-    bool has_sequence;
+static const uint8_t parts[PACKET_PARTS] = {
+    [NFULA_PACKET_HDR] = PACKET_PART_LOG_HEADER,
+    [NFULA_IFINDEX_INDEV] = PACKET_PART_IN,
+    [NFULA_IFINDEX_OUTDEV] = PACKET_PART_OUT,
+    [NFULA_IFINDEX_PHYSINDEV] = PACKET_PART_PORT_IN,
+    [NFULA_IFINDEX_PHYSOUTDEV] = PACKET_PART_PORT_OUT,
+    [NFULA_VLAN] = PACKET_PART_VLAN,
+    [NFULA_HWTYPE] = PACKET_PART_LINK_TYPE,
+    [NFULA_HWHEADER] = PACKET_PART_LINK_HEADER,
+    [NFULA_SEQ] = PACKET_PART_NUMBER,
+    [NFULA_PAYLOAD] = PACKET_PART_PAYLOAD,
 };
-
-static bool has_octets(const struct nlattr *attribute, size_t octets)
-{
-    return mnl_attr_get_payload_len(attribute) >= octets;
-}
-
-static uint32_t get_be32(const struct nlattr *attribute)
-{
-    be32 value = 0;
-    if (has_octets(attribute, sizeof(value)))
-        memcpy(&value, mnl_attr_get_payload(attribute), sizeof(value));
-    return be32toh(value);
-}
-
-static uint16_t get_be16(const struct nlattr *attribute)
-{
-    be16 value = 0;
-    if (has_octets(attribute, sizeof(value)))
-        memcpy(&value, mnl_attr_get_payload(attribute), sizeof(value));
-    return be16toh(value);
-}
-
-static bool is_attribute(const struct nlattr *attribute, const void *end)
-{
-    return mnl_attr_ok(attribute, (int)((const char *)end - (const char *)attribute));
-}
-
-static void read_vlan(const struct nlattr *nest, struct flow_key *key)
-{
-    const struct nlattr *attribute = mnl_attr_get_payload(nest);
-    const char *end = (const char *)attribute + mnl_attr_get_payload_len(nest);
-    for (; is_attribute(attribute, end); attribute = mnl_attr_next(attribute)) {
-        if (mnl_attr_get_type(attribute) == NFULA_VLAN_TCI)
-            key->vlan = get_be16(attribute) & VLAN_ID;
-    }
-}
-
-static void read_attribute(const struct nlattr *attribute, struct logged *logged, struct flow_packet *packet)
-{
-    struct flow_key *key = &packet->key;
-    struct nfulnl_msg_packet_hdr header;
-    switch (mnl_attr_get_type(attribute)) {
-    case NFULA_PACKET_HDR:
-        if (has_octets(attribute, sizeof(header))) {
-            memcpy(&header, mnl_attr_get_payload(attribute), sizeof(header));
-            logged->hw_protocol = be16toh(header.hw_protocol);
-            logged->hook = header.hook;
-        }
-        break;
-    case NFULA_IFINDEX_INDEV:
-        key->in_interface = key->in_interface ? key->in_interface : get_be32(attribute);
-        break;
-    case NFULA_IFINDEX_OUTDEV:
-        key->out_interface = key->out_interface ? key->out_interface : get_be32(attribute);
-        break;
-    case NFULA_IFINDEX_PHYSINDEV: /* a bridge's port, which tells more than the bridge */
-        key->in_interface = get_be32(attribute);
-        break;
-    case NFULA_IFINDEX_PHYSOUTDEV:
-        key->out_interface = get_be32(attribute);
-        break;
-    case NFULA_VLAN:
-        read_vlan(attribute, key);
-        break;
-    case NFULA_HWTYPE:
-        logged->link_type = get_be16(attribute);
-        break;
-    case NFULA_HWHEADER:
-        logged->link_header = attribute;
-        break;
-    case NFULA_SEQ:
-        logged->sequence = get_be32(attribute);
-        logged->has_sequence = has_octets(attribute, sizeof(be32));
-        break;
-    case NFULA_PAYLOAD:
-        logged->payload = attribute;
-        break;
-    default:
-        break;
-    }
-}
-
-/* What only all attributes together tell. */
-static void read_rest(uint8_t family, const struct logged *logged, struct flow_packet *packet)
-{
-    packet->key.is_egress = family == NFPROTO_NETDEV
-                                ? logged->hook == NETDEV_EGRESS
-                                : logged->hook == NF_INET_LOCAL_OUT || logged->hook == NF_INET_POST_ROUTING;
-    if (logged->link_type != ARPHRD_ETHER || !logged->link_header ||
-        !has_octets(logged->link_header, ETH_HLEN))
-        return;
-    const uint8_t *header = mnl_attr_get_payload(logged->link_header);
-    memcpy(packet->link_destination, header, sizeof(packet->link_destination));
-    memcpy(packet->link_source, header + ETH_ALEN, sizeof(packet->link_source));
-    packet->has_link = true;
-}
-
-static uint16_t ethertype_of(uint8_t family, const struct logged *logged)
-{
-    if (family == NFPROTO_IPV4)
-        return ETH_P_IP;
-    if (family == NFPROTO_IPV6)
-        return ETH_P_IPV6;
-    return family == NFPROTO_NETDEV && logged->hook == NETDEV_EGRESS ? ETH_P_TEB : logged->hw_protocol;
-}
 
 static void see_sequence(struct part *part, uint16_t number, uint32_t sequence)
 {
@@ -403,42 +263,18 @@ static void see_sequence(struct part *part, uint16_t number, uint32_t sequence)
     }
 }
 
-static void take_packet(struct part *part, const struct nlmsghdr *message)
-{
-    struct stats *stats = part->worker.stats;
-    const struct nfgenmsg *general = mnl_nlmsg_get_payload(message);
-    struct flow_packet *packet = &part->batch[part->batch_count];
-    struct logged logged = {0};
-    const struct nlattr *attribute = mnl_nlmsg_get_payload_offset(message, sizeof(*general));
-    const void *end = mnl_nlmsg_get_payload_tail(message);
-    memset(packet, 0, sizeof(*packet));
-    for (; is_attribute(attribute, end); attribute = mnl_attr_next(attribute))
-        read_attribute(attribute, &logged, packet);
-    read_rest(general->nfgen_family, &logged, packet);
-    stats_count(&stats->packets, 1);
-    if (logged.has_sequence)
-        see_sequence(part, be16toh(general->res_id), logged.sequence);
-
-    enum packet_verdict verdict = PACKET_IS_MALFORMED;
-    if (logged.payload)
-        verdict =
-            packet_decode(mnl_attr_get_payload(logged.payload), mnl_attr_get_payload_len(logged.payload),
-                          ethertype_of(general->nfgen_family, &logged), packet);
-    if (verdict == PACKET_IS_OTHER)
-        stats_count(&stats->packets_other, 1);
-    if (verdict == PACKET_IS_MALFORMED)
-        stats_count(&stats->packets_malformed, 1);
-    if (verdict != PACKET_IS_IP)
-        return;
-    if (packet->octets == 0)
-        stats_count(&stats->packets_unsized, 1);
-    part->batch_count++;
-}
-
 static void take_message(struct part *part, const struct nlmsghdr *message)
 {
-    if (message->nlmsg_type == TYPE_PACKET && message->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nfgenmsg)))
-        take_packet(part, message);
+    struct stats *stats = part->worker.stats;
+    struct flow_packet *packet = &part->batch[part->batch_count];
+    struct packet_message read;
+    if (message->nlmsg_type != TYPE_PACKET || !packet_message_read(&read, packet, message, parts))
+        return;
+    stats_count(&stats->packets, 1);
+    if (read.has_number)
+        see_sequence(part, read.group, read.number);
+    if (packet_message_decode(&read, packet, stats))
+        part->batch_count++;
 }
 
 /* ---- draining ---- */
