@@ -211,7 +211,7 @@ static inline struct flow any_packets(unsigned i)
     memcpy(flow.link_source[FLOW_ORIGINAL], "\x02\0\0\0\0\1", 6);
     memcpy(flow.link_source[FLOW_REPLY], "\x02\0\0\0\0\2", 6);
     flow.has |= FLOW_HAS_INTERFACES | FLOW_EGRESS | FLOW_HAS_TOS | FLOW_HAS_TCP_FLAGS | FLOW_HAS_VLAN |
-                FLOW_HAS_LINK_SOURCE;
+                3 * FLOW_HAS_LINK_SOURCE;
     return flow;
 }
 

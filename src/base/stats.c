@@ -45,9 +45,9 @@ static const struct stats_row rows[] = {
     {COUNTER(uncounted), .metric = "connections_uncounted_total",
      .help = "Connections in a flowtable that does not count their packets."},
     {COUNTER(packets), .metric = "packets_total",
-     .help = "Packets that the kernel logged and ctflow9 received."},
+     .help = "Packets that the kernel logged or queued and ctflow9 received."},
     {COUNTER(packets_lost), .metric = "packets_lost_total",
-     .help = "Packets that the kernel logged and ctflow9 did not receive."},
+     .help = "Packets that the kernel logged or queued and ctflow9 did not count."},
     {COUNTER(packets_other), .metric = "packets_other_total", .help = "Packets that are not IP."},
     {COUNTER(packets_malformed), .metric = "packets_malformed_total",
      .help = "Packets whose addresses could not be read."},
@@ -204,6 +204,17 @@ void stats_add(struct stats *total, const struct stats *more)
     const _Atomic uint64_t *part = (const void *)more;
     for (size_t i = 0; i < sizeof(*total) / sizeof(*sum); i++)
         stats_count(&sum[i], atomic_load_explicit(&part[i], memory_order_relaxed));
+}
+
+void stats_add_since(struct stats *total, const struct stats *part, struct stats *added)
+{
+    _Atomic uint64_t *sum = (void *)total, *before = (void *)added;
+    const _Atomic uint64_t *now = (const void *)part;
+    for (size_t i = 0; i < sizeof(*total) / sizeof(*sum); i++) {
+        uint64_t value = atomic_load_explicit(&now[i], memory_order_relaxed);
+        stats_count(&sum[i], value - atomic_load_explicit(&before[i], memory_order_relaxed));
+        stats_set(&before[i], value);
+    }
 }
 
 void stats_add_ended(struct stats *total, const struct stats *more)

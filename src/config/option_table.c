@@ -24,11 +24,21 @@ static const char general[] = "General";
 
 #define MEMBER(name) offsetof(struct options, name)
 
-/* The type of an option that goes with NFLOG; with what is not built it goes too. */
+/* The type of an option that goes with a source; with what is not built it goes too. */
 #if CTFLOW9_NFLOG
 #define NFLOG_TYPE(name) .type = &(name)
 #else
 #define NFLOG_TYPE(name) .lacking = "NFLOG"
+#endif
+#if CTFLOW9_NFQUEUE
+#define NFQUEUE_TYPE(name) .type = &(name)
+#else
+#define NFQUEUE_TYPE(name) .lacking = "NFQUEUE"
+#endif
+#if CTFLOW9_NFLOG || CTFLOW9_NFQUEUE
+#define PACKETS_TYPE(name) .type = &(name)
+#else
+#define PACKETS_TYPE(name) .lacking = "NFLOG and NFQUEUE"
 #endif
 
 /* In the order of --help and of --check. */
@@ -177,7 +187,7 @@ const struct option_row option_table[] = {
      .help = "read this network namespace; collectors are still reached from the present one"},
     {.group = reading,
      .name = "no-conntrack",
-     NFLOG_TYPE(option_flag),
+     PACKETS_TYPE(option_flag),
      .offset = MEMBER(no_conntrack),
      .help = "report packets alone, and do without connection tracking"},
     {.group = reading,
@@ -301,18 +311,42 @@ const struct option_row option_table[] = {
      .argument = "OCTETS",
      .help = "how much of each packet the kernel copies"},
     {.group = packets,
+     .name = "nfqueue",
+     NFQUEUE_TYPE(option_queues),
+     .offset = MEMBER(nfqueue),
+     .argument = "NUM[-NUM]",
+     .help =
+         "report the packets that firewall rules give to these NFQUEUE queues, as the same flows, and let "
+         "them go on at once"},
+    {.group = packets,
+     .name = "nfqueue-verdict",
+     NFQUEUE_TYPE(option_choice),
+     .offset = MEMBER(nfqueue_verdict),
+     .choices = "accept repeat",
+     .fallback = "accept",
+     .argument = "HOW",
+     .help =
+         "how they go on: accept past the other rules of the hook, repeat through all of them again, which "
+         "takes --nfqueue-mark"},
+    {.group = packets,
+     .name = "nfqueue-mark",
+     NFQUEUE_TYPE(option_mark),
+     .offset = MEMBER(nfqueue_mark),
+     .argument = "VALUE[/MASK]",
+     .help = "put this into their packet mark, into the bits of MASK"},
+    {.group = packets,
      .name = "flow-cache",
-     NFLOG_TYPE(option_number),
+     PACKETS_TYPE(option_number),
      .offset = MEMBER(flow_cache),
      .min = 1,
      .max = FLOW_CACHE_CAPACITY_MAX,
      .unit = "flows",
      .fallback = "262144",
      .argument = "FLOWS",
-     .help = "how many flows of packets there may be at a time"},
+     .help = "how many flows of packets there may be at a time, of NFLOG and of NFQUEUE"},
     {.group = packets,
      .name = "inactive-timeout",
-     NFLOG_TYPE(option_number),
+     PACKETS_TYPE(option_number),
      .offset = MEMBER(inactive_timeout_s),
      .min = 1,
      .max = 86400,

@@ -240,6 +240,13 @@ static void fill_tuple(const struct flow_key *key, struct flow *flow)
     flow->tuple[FLOW_REPLY].dst_port = tuple->src_port;
 }
 
+/* NFQUEUE seldom tells it. */
+static bool has_link_destination(const struct entry *entry)
+{
+    static const uint8_t none[sizeof(entry->link_destination)];
+    return memcmp(entry->link_destination, none, sizeof(none)) != 0;
+}
+
 static void report(struct flow_cache *cache, const struct entry *entry, enum flow_end_reason reason)
 {
     const struct flow_key *key = &entry->key;
@@ -265,7 +272,9 @@ static void report(struct flow_cache *cache, const struct entry *entry, enum flo
     if (key->vlan != 0)
         flow.has |= FLOW_HAS_VLAN;
     if (entry->has_link) {
-        flow.has |= FLOW_HAS_LINK_SOURCE;
+        flow.has |= FLOW_HAS_LINK_SOURCE << FLOW_ORIGINAL;
+        if (has_link_destination(entry))
+            flow.has |= FLOW_HAS_LINK_SOURCE << FLOW_REPLY;
         memcpy(flow.link_source[FLOW_ORIGINAL], entry->link_source, sizeof(entry->link_source));
         memcpy(flow.link_source[FLOW_REPLY], entry->link_destination, sizeof(entry->link_destination));
     }

@@ -402,7 +402,9 @@ static bool nflog_run(struct source *source, unsigned worker, struct instant now
     bool more = is_new || now.monotonic_ns >= part->due_ns ? run_cache(part, now) : false;
     if (part->bound_count < part->group_count && now.monotonic_ns >= part->retry_ns) {
         part->retry_ns = now.monotonic_ns + RETRY_NS;
-        bind_groups(part, nflog->config.size_octets, false);
+        int error = bind_groups(part, nflog->config.size_octets, false);
+        if (error)
+            failed(part, error);
     }
     tell_troubles(part, now.monotonic_ns);
     return more || part->datagram < part->datagram_count;

@@ -51,6 +51,8 @@ int packet_binding_outcome(const struct packet_binding *binding, uint16_t number
             log_warnx("%s %u is held by another program: trying again each second", binding->what, number);
         return -EBUSY;
     }
+    if (error && !is_first)
+        return error;
     if (error == -EPERM)
         log_error("reading %s %u needs CAP_NET_ADMIN in the network namespace that is read: run "
                   "ctflow9 as root, or with that capability",

@@ -238,7 +238,7 @@ static const struct {
     {"tcp_flags", put_u8, AT(tcp_flags[FLOW_ORIGINAL]), FLOW_HAS_TCP_FLAGS << FLOW_ORIGINAL},
     {"vlan", put_u16, AT(vlan[FLOW_ORIGINAL]), FLOW_HAS_VLAN << FLOW_ORIGINAL},
     {"src_mac", put_mac, AT(link_source[FLOW_ORIGINAL]), FLOW_HAS_LINK_SOURCE << FLOW_ORIGINAL},
-    {"dst_mac", put_mac, AT(link_source[FLOW_REPLY]), OF_PACKETS | FLOW_HAS_LINK_SOURCE << FLOW_ORIGINAL},
+    {"dst_mac", put_mac, AT(link_source[FLOW_REPLY]), OF_PACKETS | FLOW_HAS_LINK_SOURCE << FLOW_REPLY},
     {"reply_src_address", put_address, AT(tuple[FLOW_REPLY].src), OF_CONNECTION},
     {"reply_dst_address", put_address, AT(tuple[FLOW_REPLY].dst), OF_CONNECTION},
     {"reply_src_port", put_port, AT(tuple[FLOW_REPLY].src_port), OF_CONNECTION},

@@ -5,6 +5,11 @@
 
 #include "ctflow9/flow/table_size.h"
 
+static bool are_packets_read(const struct options *options)
+{
+    return options->nflog.count > 0 || options->nfqueue.count > 0;
+}
+
 void configs_of_reading(struct reading_config *config, const struct options *options)
 {
     config->conntrack = (struct conntrack_config){.set_sysctls = options->set_sysctls,
@@ -21,11 +26,19 @@ void configs_of_reading(struct reading_config *config, const struct options *opt
                                           .flow_cache = options->flow_cache,
                                           .inactive_timeout_ns = options->inactive_timeout_s * NS_PER_S,
                                           .active_timeout_ns = options->active_timeout_s * NS_PER_S};
+    config->nfqueue = (struct nfqueue_config){.queues = options->nfqueue,
+                                              .verdict = options->nfqueue_verdict,
+                                              .mark = options->nfqueue_mark,
+                                              .rcvbuf_octets = options->rcvbuf_octets,
+                                              .flow_cache = options->flow_cache,
+                                              .inactive_timeout_ns = options->inactive_timeout_s * NS_PER_S,
+                                              .active_timeout_ns = options->active_timeout_s * NS_PER_S};
     config->workers =
         (struct workers_config){.count = options->workers,
                                 .netns = options->netns,
                                 .sources = {.conntrack = options->no_conntrack ? NULL : &config->conntrack,
-                                            .nflog = options->nflog.count > 0 ? &config->nflog : NULL},
+                                            .nflog = options->nflog.count > 0 ? &config->nflog : NULL,
+                                            .nfqueue = options->nfqueue.count > 0 ? &config->nfqueue : NULL},
                                 .marks = options->interface_marks};
     /* Numbers that rules have put into marks are their own: those that are given are the only ones known. */
     if (options->interface_numbers.count > 0)
@@ -55,7 +68,7 @@ void configs_of_export(struct exporter_config *config, const struct options *opt
         .aggregate_interval_s = options->aggregate_interval_s,
         .aggregate_capacity = options->table_size != 0 ? options->table_size : TABLE_SIZE_DEFAULT,
         .active_timeout_s = options->active_timeout_s,
-        .idle_timeout_s = options->nflog.count > 0 ? options->inactive_timeout_s : 0,
+        .idle_timeout_s = are_packets_read(options) ? options->inactive_timeout_s : 0,
         .print = options->print,
         .json = options->json,
         .json_socket = options->json_socket[0] != '\0' ? options->json_socket : NULL};

@@ -18,14 +18,25 @@ class Ctflow9(Process):
         workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
         wanted = lab.router.listeners() + (0 if "--no-conntrack" in options else workers)
         groups = set(str(options[options.index("--nflog") + 1]).split(",")) if "--nflog" in options else set()
+        queues = str(options[options.index("--nfqueue") + 1]).split("-") if "--nfqueue" in options else []
+        queues = set(range(int(queues[0]), int(queues[-1]) + 1)) if queues else set()
         command = (namespace or lab.router).command(*within, BINARY, "--rx", RX, *options)
         super().__init__(lab, "ctflow9", command, stdout)
 
         def listening():
             if not self.running():
                 raise AssertionError(f"ctflow9 ended ({self.popen.returncode})")
-            return lab.router.listeners() >= wanted and (not groups or groups <= lab.router.nflog_groups())
+            return (lab.router.listeners() >= wanted and (not groups or groups <= lab.router.nflog_groups())
+                    and (not queues or queues <= lab.router.queues() and self.takes_signals()))
         wait_until(listening, "ctflow9 listens")
+        if queues:
+            self.ask()  # packets pass them by until all is set up
+
+    def takes_signals(self):
+        """SIGUSR1 is no end of it any more."""
+        with open(f"/proc/{self.pid}/status") as file:
+            blocked = re.search(r"^SigBlk:\s*(\w+)$", file.read(), re.MULTILINE)[1]
+        return int(blocked, 16) >> (signal.SIGUSR1 - 1) & 1 == 1
 
     def finish(self, limit_s=30):
         """Ends it as an operator would; returns its totals."""

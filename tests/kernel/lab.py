@@ -219,6 +219,10 @@ class Namespace:
         """The NFLOG groups that programs read."""
         return {line.split()[0] for line in self.read("/proc/net/netfilter/nfnetlink_log").splitlines()}
 
+    def queues(self):
+        """The NFQUEUE queues that programs have."""
+        return {int(line.split()[0]) for line in self.read("/proc/net/netfilter/nfnetlink_queue").splitlines()}
+
     def udp_received(self):
         """Datagrams that programs have taken, IPv4 and IPv6."""
         ipv4 = self.read("/proc/net/snmp").splitlines()

@@ -13,20 +13,17 @@ from collections import Counter, defaultdict
 
 from collectors import Nfacctd, Nfcapd, Tshark
 from ctflow9 import Ctflow9
-from lab import BINARY, Lab, poll, run, wait_until
+from lab import BINARY, poll, run, wait_until
 from netflow import Port
+from packets import PacketTest
 
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../man/ctflow9.8")
-UDP_SEGMENT, SOL_UDP, IPV6_HOPOPTS, IPV6_DSTOPTS, IP_OPTIONS = 103, 17, 54, 59, 4
 TOS, TCP_FLAGS, IN, OUT, DIRECTION = 5, 6, 10, 14, 61
 SOURCE_MAC, DESTINATION_MAC, VLAN, PACKETS = 56, 80, 58, 2
 PREROUTING, POSTROUTING = "type filter hook prerouting priority -450", "type filter hook postrouting priority 0"
 
 
-class Nflog(unittest.TestCase):
-    def setUp(self):
-        self.lab = self.enterContext(Lab())
-
+class Nflog(PacketTest):
     def start(self, *options):
         return Ctflow9(self.lab, "--no-conntrack", "--nflog", *options)
 
@@ -50,56 +47,6 @@ class Nflog(unittest.TestCase):
                 packets for packets, _ in self.counted(family).values())
         wait_until(is_read, "every packet is read")
 
-    def send(self, namespace, source, destination, octets=100, count=1, options=(), port=7000):
-        """UDP from a port of its own; returns that."""
-        family = socket.AF_INET6 if ":" in destination else socket.AF_INET
-        opened = namespace.socket(family, socket.SOCK_DGRAM)
-        opened.bind((source, 0))
-        for level, name, value in options:
-            opened.setsockopt(level, name, value)
-        for _ in range(count):
-            opened.sendto(bytes(octets), (destination, port))
-        return opened.getsockname()[1]
-
-    def transfer(self, source, destination, octets):
-        """TCP, to the server and back no more than acknowledgements."""
-        family = socket.AF_INET6 if ":" in destination else socket.AF_INET
-        listener = self.lab.server.socket(family, socket.SOCK_STREAM)
-        listener.bind((destination, 7001))
-        listener.listen()
-        sender = self.lab.client.socket(family, socket.SOCK_STREAM)
-        sender.bind((source, 0))
-        sender.connect((destination, 7001))
-        receiver, _ = listener.accept()
-        sender.setblocking(False)
-        sent = received = 0
-        while received < octets:
-            if sent < octets:
-                try:
-                    sent += sender.send(bytes(min(octets - sent, 1 << 18)))
-                except BlockingIOError:
-                    pass
-            received += len(receiver.recv(1 << 20))
-        sender.close()
-        wait_until(lambda: receiver.recv(1) == b"", "the end comes")
-        receiver.close()
-        listener.close()
-
-    @staticmethod
-    def flows(exporter):
-        return [json.loads(line) for line in exporter.output().splitlines()]
-
-    @staticmethod
-    def sums(flows, name_of):
-        """{name: (packets, octets)} of the flows that name_of() gives a name."""
-        sums = defaultdict(lambda: [0, 0])
-        for flow in flows:
-            name = name_of(flow)
-            if name:
-                sums[name][0] += flow["packets"]
-                sums[name][1] += flow["octets"]
-        return {name: tuple(of) for name, of in sums.items()}
-
     # Each kind of packet has a destination port, or an address, of its own.
     KINDS = {
         "udp4": "ip saddr 10.1.0.2 udp dport 7000",
@@ -117,34 +64,6 @@ class Nflog(unittest.TestCase):
         "icmp4": "ip saddr 10.1.0.2 icmp type echo-request",
         "icmp6": "ip6 saddr fd01::2 icmpv6 type echo-request",
     }
-
-    @staticmethod
-    def kind_of(flow):
-        family = flow["ip_version"]
-        if flow["dst_address"] in ("10.2.0.3", "fd02::3"):
-            return f"fragments{family}"
-        if flow.get("icmp_type") in (8, 128):
-            return f"icmp{family}"
-        names = {7000: "udp", 7001: "tcp", 7002: "segments", 7003: "options" if family == 4 else "extensions"}
-        if flow.get("src_port") == 7001:
-            return f"ack{family}"
-        return f"{names[flow['dst_port']]}{family}" if flow.get("dst_port") in names else None
-
-    def traffic(self):
-        lab = self.lab
-        segments = [(SOL_UDP, UDP_SEGMENT, 1000)]
-        for source, destination in (("10.1.0.2", "10.2.0.2"), ("fd01::2", "fd02::2")):
-            self.send(lab.client, source, destination, count=50)
-            self.transfer(source, destination, 3000000)
-            self.send(lab.client, source, destination, octets=20500, count=3, options=segments, port=7002)
-            self.send(lab.client, source, destination[:-1] + "3", octets=5000, count=4, port=7004)
-            lab.client.run("ping", "-c", 3, "-i", "0.01", destination)
-        self.send(lab.client, "10.1.0.2", "10.2.0.2", count=5, port=7003,
-                  options=[(socket.IPPROTO_IP, IP_OPTIONS, b"\x01" * 8)])
-        # PadN in a hop-by-hop and in a destination header.
-        options = bytes([0, 0, 1, 4]) + bytes(4)
-        self.send(lab.client, "fd01::2", "fd02::2", count=5, port=7003,
-                  options=[(socket.IPPROTO_IPV6, IPV6_HOPOPTS, options), (socket.IPPROTO_IPV6, IPV6_DSTOPTS, options)])
 
     def test_flows_are_what_the_rules_counted(self):
         """Before fragments are put together."""
@@ -166,9 +85,6 @@ class Nflog(unittest.TestCase):
             ports = {flow.get("dst_port"): flow["packets"] for flow in flows if flow["dst_address"] == destination}
             self.assertEqual(ports, {7004: 4, None: 12})
         self.assertEqual({flow["in_interface"] for flow in flows}, {self.number("client"), self.number("server")})
-
-    def number(self, device):
-        return json.loads(self.lab.router.run("ip", "-j", "link", "show", device))[0]["ifindex"]
 
     def test_workers_share_groups(self):
         """And the hook tells the interfaces and the direction."""

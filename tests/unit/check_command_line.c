@@ -308,45 +308,75 @@ START_TEST(version)
     ck_assert_int_eq(strncmp(out, "ctflow9 ", 8), 0);
     ck_assert_ptr_eq(strchr(out, '\n'), out + strlen(out) - 1);
     ck_assert_ptr_nonnull(strstr(out, CTFLOW9_NFLOG ? " +NFLOG" : " -NFLOG"));
+    ck_assert_ptr_nonnull(strstr(out, CTFLOW9_NFQUEUE ? " +NFQUEUE" : " -NFQUEUE"));
     ck_assert_str_eq(err, "");
     ck_assert_int_eq(parse("--nonsense -V"), COMMAND_LINE_REFUSED);
 }
 END_TEST
 
-#if CTFLOW9_NFLOG
+#if CTFLOW9_NFLOG || CTFLOW9_NFQUEUE
 START_TEST(something_is_to_be_read)
 {
-    check_runs("--no-conntrack --nflog 5");
+    if (CTFLOW9_NFLOG)
+        check_runs("--no-conntrack --nflog 5");
+    if (CTFLOW9_NFQUEUE)
+        check_runs("--no-conntrack --nfqueue 5");
     ck_assert(options.no_conntrack);
     ck_assert_int_eq(parse("--no-conntrack"), COMMAND_LINE_REFUSED);
-    ck_assert_str_eq(err, "ctflow9: --no-conntrack leaves nothing to read: give --nflog GROUP as well\n");
-}
-END_TEST
-#else
-START_TEST(what_was_not_built_is_refused_by_name)
-{
-    static const char *const names[] = {"nflog=5", "nflog-size=128", "flow-cache=9", "inactive-timeout=9",
-                                        "no-conntrack"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        char flag[64], wanted[128];
-        int octets = (int)strcspn(names[i], "=");
-        snprintf(flag, sizeof(flag), "--%s", names[i]);
-        snprintf(wanted, sizeof(wanted), "ctflow9: --%.*s is not possible: ctflow9 was built without NFLOG\n",
-                 octets, names[i]);
-        ck_assert_int_eq(parse(flag), COMMAND_LINE_REFUSED);
-        ck_assert_str_eq(err, wanted);
-    }
-    write_file("{ \"nflog\": \"5\" }");
-    ck_assert_int_eq(parse(""), COMMAND_LINE_REFUSED);
-    ck_assert_ptr_nonnull(strstr(err, ":1: nflog is not possible: ctflow9 was built without NFLOG\n"));
-    remove_file();
-    ck_assert_int_eq(parse("--help"), COMMAND_LINE_DONE);
-    ck_assert_ptr_null(strstr(out, "nflog"));
-    ck_assert_int_eq(parse("--check"), COMMAND_LINE_DONE);
-    ck_assert_ptr_null(strstr(out, "nflog"));
+    ck_assert_str_eq(
+        err, "ctflow9: --no-conntrack leaves nothing to read: give --nflog GROUP or --nfqueue NUM as well\n");
 }
 END_TEST
 #endif
+
+#if CTFLOW9_NFQUEUE
+START_TEST(packets_do_not_go_round_for_ever)
+{
+    check_runs("--nfqueue 5 --nfqueue-verdict repeat --nfqueue-mark 1/1");
+    check_runs("--nfqueue 5 --nfqueue-mark 1");
+    ck_assert_int_eq(parse("--nfqueue 5 --nfqueue-verdict repeat"), COMMAND_LINE_REFUSED);
+    ck_assert_ptr_nonnull(strstr(err, "again and again: give --nfqueue-mark as well"));
+}
+END_TEST
+#endif
+
+/* Options of a source that was not built, one after the other. */
+static void check_unbuilt(const char *source, const char *const names[], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char flag[64], wanted[128];
+        int octets = (int)strcspn(names[i], "=");
+        snprintf(flag, sizeof(flag), "--%s", names[i]);
+        snprintf(wanted, sizeof(wanted), "ctflow9: --%.*s is not possible: ctflow9 was built without %s\n",
+                 octets, names[i], source);
+        ck_assert_int_eq(parse(flag), COMMAND_LINE_REFUSED);
+        ck_assert_str_eq(err, wanted);
+        snprintf(wanted, sizeof(wanted), "--%.*s", octets, names[i]);
+        ck_assert_int_eq(parse("--help"), COMMAND_LINE_DONE);
+        ck_assert_ptr_null(strstr(out, wanted));
+        snprintf(wanted, sizeof(wanted), "\"%.*s\"", octets, names[i]);
+        ck_assert_int_eq(parse("--check"), COMMAND_LINE_DONE);
+        ck_assert_ptr_null(strstr(out, wanted));
+    }
+}
+
+START_TEST(what_was_not_built_is_refused_by_name)
+{
+    static const char *const nflog[] = {"nflog=5", "nflog-size=128"};
+    static const char *const nfqueue[] = {"nfqueue=5", "nfqueue-verdict=accept", "nfqueue-mark=1"};
+    static const char *const either[] = {"flow-cache=9", "inactive-timeout=9", "no-conntrack"};
+    if (!CTFLOW9_NFLOG)
+        check_unbuilt("NFLOG", nflog, 2);
+    if (!CTFLOW9_NFQUEUE)
+        check_unbuilt("NFQUEUE", nfqueue, 3);
+    if (CTFLOW9_NFLOG || CTFLOW9_NFQUEUE)
+        return;
+    check_unbuilt("NFLOG and NFQUEUE", either, 3);
+    write_file("{ \"nflog\": \"5\" }");
+    ck_assert_int_eq(parse(""), COMMAND_LINE_REFUSED);
+    ck_assert_ptr_nonnull(strstr(err, ":1: nflog is not possible: ctflow9 was built without NFLOG\n"));
+}
+END_TEST
 
 START_TEST(help_fits_the_screen_and_names_every_setting)
 {
@@ -450,11 +480,13 @@ int main(void)
     tcase_add_test(tests, flags_win_over_the_file);
     tcase_add_test(tests, one_line_whatever_is_in_it);
     tcase_add_test(tests, version);
-#if CTFLOW9_NFLOG
+#if CTFLOW9_NFLOG || CTFLOW9_NFQUEUE
     tcase_add_test(tests, something_is_to_be_read);
-#else
-    tcase_add_test(tests, what_was_not_built_is_refused_by_name);
 #endif
+#if CTFLOW9_NFQUEUE
+    tcase_add_test(tests, packets_do_not_go_round_for_ever);
+#endif
+    tcase_add_test(tests, what_was_not_built_is_refused_by_name);
     tcase_add_test(tests, help_fits_the_screen_and_names_every_setting);
     tcase_add_test(tests, what_check_prints_is_a_configuration_that_says_the_same);
     tcase_add_test(tests, check_finds_faults);

@@ -153,6 +153,35 @@ START_TEST(packets_are_read_as_was_asked_for)
 END_TEST
 #endif
 
+#if CTFLOW9_NFQUEUE
+START_TEST(queues_are_read_as_was_asked_for)
+{
+    struct reading_config config;
+    struct exporter_config exporter;
+    PARSE("--print");
+    configs_of_reading(&config, &options);
+    ck_assert_ptr_null(config.workers.sources.nfqueue);
+
+    PARSE("--nfqueue", "7-8", "--nfqueue-verdict", "repeat", "--nfqueue-mark", "1/3", "--flow-cache", "1000",
+          "--inactive-timeout", "20", "--active-timeout", "30", "--rcvbuf", "2M");
+    configs_of_reading(&config, &options);
+    ck_assert_ptr_nonnull(config.workers.sources.conntrack);
+    ck_assert_ptr_eq(config.workers.sources.nfqueue, &config.nfqueue);
+    ck_assert_uint_eq(config.nfqueue.queues.first, 7);
+    ck_assert_uint_eq(config.nfqueue.queues.count, 2);
+    ck_assert_uint_eq(config.nfqueue.verdict, NFQUEUE_REPEAT);
+    ck_assert_uint_eq(config.nfqueue.mark.value, 1);
+    ck_assert_uint_eq(config.nfqueue.mark.mask, 3);
+    ck_assert_uint_eq(config.nfqueue.flow_cache, 1000);
+    ck_assert_uint_eq(config.nfqueue.inactive_timeout_ns, 20 * NS_PER_S);
+    ck_assert_uint_eq(config.nfqueue.active_timeout_ns, 30 * NS_PER_S);
+    ck_assert_uint_eq(config.nfqueue.rcvbuf_octets, 2 << 20);
+    configs_of_export(&exporter, &options);
+    ck_assert_uint_eq(exporter.idle_timeout_s, 20);
+}
+END_TEST
+#endif
+
 int main(void)
 {
     TCase *tests = tcase_create("configs");
@@ -161,6 +190,9 @@ int main(void)
     tcase_add_test(tests, metrics_are_told_where_it_was_asked_for);
 #if CTFLOW9_NFLOG
     tcase_add_test(tests, packets_are_read_as_was_asked_for);
+#endif
+#if CTFLOW9_NFQUEUE
+    tcase_add_test(tests, queues_are_read_as_was_asked_for);
 #endif
 
     Suite *suite = suite_create("configs");

@@ -183,7 +183,9 @@ START_TEST(packets)
     flow.vlan[FLOW_ORIGINAL] = 564;
     memcpy(flow.link_source[FLOW_ORIGINAL], "\x02\0\xff\x0a\xa0\1", 6);
     memcpy(flow.link_source[FLOW_REPLY], "\x02\0\0\0\0\2", 6);
-    flow.has |= FLOW_HAS_VLAN | FLOW_HAS_LINK_SOURCE | FLOW_EGRESS;
+    flow.has |= FLOW_HAS_VLAN | FLOW_HAS_LINK_SOURCE << FLOW_ORIGINAL | FLOW_EGRESS;
+    check_object(flow, "{" PACKETS ", \"egress\": true, \"vlan\": 564, \"src_mac\": \"02:00:ff:0a:a0:01\"}");
+    flow.has |= FLOW_HAS_LINK_SOURCE << FLOW_REPLY;
     check_object(flow, "{" PACKETS ", \"egress\": true, \"vlan\": 564, \"src_mac\": \"02:00:ff:0a:a0:01\","
                        " \"dst_mac\": \"02:00:00:00:00:02\"}");
 }

@@ -170,6 +170,25 @@ START_TEST(groups_have_a_limit)
 }
 END_TEST
 
+START_TEST(queues_are_a_range)
+{
+    check_json("nfqueue", "null");
+    check_set("nfqueue", "0");
+    check_json("nfqueue", "\"0\"");
+    check_set("nfqueue", "65472-65535");
+    ck_assert_uint_eq(options.nfqueue.first, 65472);
+    ck_assert_uint_eq(options.nfqueue.count, NFQUEUE_QUEUES_MAX);
+    check_json("nfqueue", "\"65472-65535\"");
+    check_set("nfqueue", "3-3");
+    check_json("nfqueue", "\"3\"");
+    check_refused("nfqueue", "0-64", "is more than 64 NFQUEUE queues");
+    static const char *const texts[] = {"",    "-",  "3-",  "-3",  "4-3",   "65536",  "+1",
+                                        "3,4", "3 ", "3:4", "0x3", "3-4-5", "3-65536"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        check_refused("nfqueue", texts[i], "is no range of NFQUEUE queues: give NUM or NUM-NUM");
+}
+END_TEST
+
 START_TEST(numbers_that_are_none)
 {
     static const char *const texts[] = {"",     " 1",  "1 ",    "-1",  "+1",         "1e3",
@@ -623,6 +642,8 @@ int main(void)
         tcase_add_test(tests, groups_are_a_list);
         tcase_add_test(tests, groups_have_a_limit);
     }
+    if (CTFLOW9_NFQUEUE)
+        tcase_add_test(tests, queues_are_a_range);
     tcase_add_test(tests, seconds_have_milliseconds);
     tcase_add_test(tests, sizes_have_suffixes);
     tcase_add_test(tests, ranges_in_words);

@@ -44,8 +44,8 @@ struct stats {
     _Atomic uint64_t empty; /* events of connections whose counters were 0: nothing to report */
     _Atomic uint64_t counters_reset; /* times that a connection's counters were lower than when last seen */
     _Atomic uint64_t uncounted;      /* connections in a flowtable that does not count their packets */
-    _Atomic uint64_t packets;        /* packets that the kernel logged and ctflow9 received */
-    _Atomic uint64_t packets_lost;   /* that the kernel logged and ctflow9 did not receive */
+    _Atomic uint64_t packets;        /* packets that the kernel logged or queued and ctflow9 received */
+    _Atomic uint64_t packets_lost;   /* of those it logged or queued, the ones that ctflow9 did not count */
     _Atomic uint64_t packets_other;  /* that are not IP */
     _Atomic uint64_t packets_malformed; /* whose addresses could not be read */
     _Atomic uint64_t packets_unsized;   /* that do not tell their length: counted with 0 octets */
@@ -163,6 +163,9 @@ extern const char *const stats_end_reason_names[STATS_END_REASONS];
 
 /* Adds everything in more to total. */
 void stats_add(struct stats *total, const struct stats *more);
+/* The same of what part has counted since the last call; added is that of one part and one total, all 0 at
+ * first. */
+void stats_add_since(struct stats *total, const struct stats *part, struct stats *added);
 /* The same of what has ended: there are no present values. */
 void stats_add_ended(struct stats *total, const struct stats *more);
 

@@ -13,3 +13,6 @@ extern const struct option_type option_aggregate;
 
 /* struct nflog_groups, in option_groups.c. */
 extern const struct option_type option_groups;
+
+/* struct nfqueue_range, in option_queues.c. */
+extern const struct option_type option_queues;

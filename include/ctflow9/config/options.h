@@ -10,6 +10,7 @@
 #include "ctflow9/input/interfaces.h"
 #include "ctflow9/input/netlink_filter.h"
 #include "ctflow9/input/nflog.h"
+#include "ctflow9/input/nfqueue.h"
 #include "ctflow9/netflow/aggregate.h"
 #include "ctflow9/netflow/fields.h"
 
@@ -54,6 +55,9 @@ struct options {
     bool no_conntrack;
     struct nflog_groups nflog;
     uint32_t nflog_size; /* octets */
+    struct nfqueue_range nfqueue;
+    uint32_t nfqueue_verdict; /* enum nfqueue_verdict */
+    struct netlink_mark nfqueue_mark;
     uint32_t flow_cache; /* flows, of all workers together */
     uint32_t inactive_timeout_s;
     struct host_port metrics;                /* port 0 = none */

@@ -98,7 +98,7 @@ struct flow {
     uint8_t tos[2];            /* of the first one; IPv6: the traffic class */
     uint8_t tcp_flags[2];      /* of all of them */
     uint8_t link_source[2][6]; /* Ethernet address that sent the first one to this machine. FLOW_PACKETS:
-                                  [FLOW_REPLY] is the address it was sent to */
+                                  [FLOW_REPLY] is the address it was sent to, if known */
     uint16_t vlan[2];          /* VLAN id, of the first one */
     uint32_t in_interface[2];  /* index of the interface that they came in by, */
     uint32_t out_interface[2]; /* and went out by */

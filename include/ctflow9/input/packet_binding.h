@@ -25,7 +25,7 @@ struct nlmsghdr *packet_binding_put(const struct packet_binding *binding, char *
 int packet_binding_send(int fd, struct nlmsghdr *message);
 
 /*
- * What came of a request to bind, told in one line. 0, -EBUSY when another program has it, to be tried again;
- * or another -errno, for good. is_first: it was tried for the first time.
+ * What came of a request to bind. 0, -EBUSY when another program has it, to be tried again; or another
+ * -errno. is_first: all that is told in one line; else no more than that it is bound now.
  */
 int packet_binding_outcome(const struct packet_binding *binding, uint16_t number, int error, bool is_first);

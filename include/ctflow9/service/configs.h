@@ -4,6 +4,7 @@
 #include "ctflow9/config/options.h"
 #include "ctflow9/input/conntrack.h"
 #include "ctflow9/input/nflog.h"
+#include "ctflow9/input/nfqueue.h"
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/metrics.h"
 #include "ctflow9/service/workers.h"
@@ -17,6 +18,7 @@ struct reading_config {
     struct workers_config workers;
     struct conntrack_config conntrack;
     struct nflog_config nflog;
+    struct nfqueue_config nfqueue;
 };
 
 /* config->workers points into config and options; its notify and metrics are left to the caller. */
