@@ -141,6 +141,7 @@ static void take_sample(evutil_socket_t fd, short events, void *context)
     /* Pairs with the release in metrics_filled(). */
     if (atomic_load_explicit(&metrics->state, memory_order_acquire) != FILLED)
         return;
+    wake_take(metrics->fd[WISH]); /* it may have been seen before we woke for it: nobody else takes this */
     write_text(metrics);
     atomic_store_explicit(&metrics->state, MINE, memory_order_relaxed);
     if (metrics->text_ns != 0)
