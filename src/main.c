@@ -61,18 +61,32 @@ static int open_metrics(struct metrics **metrics, const struct options *options)
     return metrics_open(metrics, &config);
 }
 
+static int prepare_privileges(struct privileges *privileges, const struct options *options)
+{
+    struct privileges_config config;
+    configs_of_privileges(&config, options);
+    return privileges_prepare(privileges, &config);
+}
+
+/* What is opened but once, and then no more than that is needed. 0 or -errno with the reason logged. */
+static int begin(const struct options *options, struct exporter **exporter, struct stats *totals,
+                 const struct privileges *privileges)
+{
+    int error = explain(open_exporter(exporter, options, totals), "set up the export");
+    return error ? error : privileges_drop(privileges);
+}
+
 /* Reads one network namespace. What workers_run() returns, or -errno. */
 static int run(struct reload *reload, struct exporter **exporter, struct stats *totals,
-               struct signals *signals, struct notify *notify, struct metrics *metrics)
+               struct signals *signals, struct notify *notify, struct metrics *metrics,
+               const struct privileges *privileges)
 {
     const struct options *options = reload_options(reload);
     struct workers *workers = NULL;
     int outcome = explain(open_workers(&workers, options, notify, metrics, reload),
                           "set up the reading of connection tracking");
-    if (!outcome && privileges_drop() != 0)
-        log_debug("CAP_BPF and CAP_PERFMON were not given up");
     if (!outcome && !*exporter)
-        outcome = explain(open_exporter(exporter, options, totals), "set up the export");
+        outcome = begin(options, exporter, totals, privileges);
     if (!outcome)
         outcome = explain(metrics_start(metrics), "tell metrics");
     if (!outcome)
@@ -88,6 +102,7 @@ int main(int argc, char **argv)
     static struct options options;
     static struct stats totals;
     static struct signals signals;
+    struct privileges privileges;
     struct exporter *exporter = NULL;
     struct notify *notify = NULL;
     struct metrics *metrics = NULL;
@@ -111,14 +126,16 @@ int main(int argc, char **argv)
     if (!outcome)
         outcome = explain(notify_open(&notify), "talk to the service manager");
     if (!outcome)
+        outcome = prepare_privileges(&privileges, &options);
+    if (!outcome)
         outcome = explain(open_metrics(&metrics, &options), "tell metrics");
     if (!outcome)
         outcome = explain(reload_open(&reload, &options, argc, argv, notify), "keep the configuration");
     if (!outcome)
-        outcome = run(reload, &exporter, &totals, &signals, notify, metrics);
+        outcome = run(reload, &exporter, &totals, &signals, notify, metrics, &privileges);
     while (outcome == WORKERS_MOVED)
         outcome = workers_await_netns(options.netns, exporter, &totals, &signals, notify, metrics, reload)
-                      ? run(reload, &exporter, &totals, &signals, notify, metrics)
+                      ? run(reload, &exporter, &totals, &signals, notify, metrics, &privileges)
                       : 0;
     if (exporter) {
         exporter_finish(exporter);

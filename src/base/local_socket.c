@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ctflow9/base/instant.h"
+#include "ctflow9/base/log.h"
 
 _Static_assert(LOCAL_SOCKET_PATH_MAX + 1 == sizeof(((struct sockaddr_un *)0)->sun_path),
                "a path and its end");
@@ -124,8 +125,9 @@ void local_socket_close(struct local_socket *closed)
     if (closed->fd < 0)
         return;
     if (lstat(closed->path, &status) == 0 && status.st_dev == closed->device &&
-        status.st_ino == closed->inode)
-        unlink(closed->path);
+        status.st_ino == closed->inode && unlink(closed->path) != 0)
+        log_info("%s stays (%s): user %u may not remove it, but the next start replaces it", closed->path,
+                 strerror(errno), geteuid());
     close(closed->fd);
     closed->fd = -1;
 }

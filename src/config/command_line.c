@@ -224,8 +224,9 @@ static int read_all(struct command_line *line, struct options *options, const ch
         return error;
     error = config_read(options, line->config ? line->config : default_path, why);
     if (error == -ENOENT && !line->config)
-        error = 0;
-    else if (!error)
+        return check_together(options, why);
+    options->config = line->config ? line->config : default_path;
+    if (!error)
         error = read_flags(line, options, why);
     return error ? error : check_together(options, why);
 }
@@ -257,7 +258,10 @@ static void print_version(FILE *out)
     static const struct {
         const char *name;
         bool is_built;
-    } parts[] = {{"io_uring", CTFLOW9_URING}, {"NFLOG", CTFLOW9_NFLOG}, {"NFQUEUE", CTFLOW9_NFQUEUE}};
+    } parts[] = {{"io_uring", CTFLOW9_URING},
+                 {"NFLOG", CTFLOW9_NFLOG},
+                 {"NFQUEUE", CTFLOW9_NFQUEUE},
+                 {"seccomp", CTFLOW9_SECCOMP}};
     fprintf(out, "ctflow9 %s", CTFLOW9_VERSION);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         fprintf(out, " %c%s", parts[i].is_built ? '+' : '-', parts[i].name);

@@ -101,6 +101,9 @@ static int refuse_file(const char *path, int error, struct option_error *why)
         if (lstat(path, &status) == 0)
             return option_error(why, "%s: this is a symbolic link to a file that does not exist", path);
         break;
+    case -EACCES:
+        option_error(why, "%s: %s for user %u, which ctflow9 runs as", path, strerror(-error), geteuid());
+        return error;
     case -EISDIR:
         option_error(why, "%s: this is a directory: give a file", path);
         return error;

@@ -51,6 +51,12 @@ void configs_of_metrics(struct metrics_config *config, const struct options *opt
     *config = (struct metrics_config){.address = options->metrics, .file = options->metrics_file};
 }
 
+void configs_of_privileges(struct privileges_config *config, const struct options *options)
+{
+    *config = (struct privileges_config){
+        .user = options->user, .netns = options->netns, .file = options->config, .keep = options->no_drop};
+}
+
 void configs_of_export(struct exporter_config *config, const struct options *options)
 {
     *config = (struct exporter_config){

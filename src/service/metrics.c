@@ -243,18 +243,6 @@ static int add_events(struct metrics *metrics)
     return 0;
 }
 
-static int open_outlets(struct metrics *metrics, const struct metrics_config *config)
-{
-    int error = config->file[0] != '\0' ? metrics_file_check(config->file) : 0;
-    if (error) {
-        log_cannot(error, "write the metrics into %s (--metrics-file)", config->file);
-        return error;
-    }
-    return config->address.port == 0
-               ? 0
-               : metrics_server_open(&metrics->server, &config->address, metrics->base, asked, metrics);
-}
-
 int metrics_open(struct metrics **metrics, const struct metrics_config *config)
 {
     *metrics = NULL;
@@ -269,8 +257,8 @@ int metrics_open(struct metrics **metrics, const struct metrics_config *config)
     int error = open_descriptors(opened);
     if (!error)
         error = add_events(opened);
-    if (!error)
-        error = open_outlets(opened, config);
+    if (!error && config->address.port != 0)
+        error = metrics_server_open(&opened->server, &config->address, opened->base, asked, opened);
     if (error) {
         metrics_close(opened);
         return error;
@@ -279,11 +267,28 @@ int metrics_open(struct metrics **metrics, const struct metrics_config *config)
     return 0;
 }
 
+/* As the user that writes it from then on. */
+static int check_file(const char *path)
+{
+    int error = path[0] != '\0' ? metrics_file_check(path) : 0;
+    if (error == -EACCES || error == -EPERM)
+        log_error(
+            "cannot write the metrics into %s (--metrics-file): %s for user %u, who has to be able to make "
+            "files in that folder; started as root, ctflow9 goes on as --user, which may be its owner",
+            path, strerror(-error), geteuid());
+    else if (error)
+        log_cannot(error, "write the metrics into %s (--metrics-file)", path);
+    return error;
+}
+
 int metrics_start(struct metrics *metrics)
 {
     if (!metrics || metrics->has_thread)
         return 0;
-    int error = -pthread_create(&metrics->thread, NULL, run, metrics);
+    int error = check_file(metrics->file);
+    if (error)
+        return error;
+    error = -pthread_create(&metrics->thread, NULL, run, metrics);
     metrics->has_thread = !error;
     if (error)
         log_cannot(error, "start the thread for metrics");

@@ -119,7 +119,7 @@ class JsonSocket(unittest.TestCase):
         killed.send(signal.SIGKILL)
         killed.wait()
         self.assertTrue(stat.S_ISSOCK(os.stat(self.path).st_mode))
-        exporter = self.start()
+        exporter = Ctflow9(self.lab, "--json-socket", "flows.sock", within=self.lab.in_folder())
         reader = self.read(exporter)
         second = self.lab.start(self.lab.client, "second", BINARY, "--json-socket", self.path)
         self.assertEqual(second.wait(), 1)
@@ -128,6 +128,15 @@ class JsonSocket(unittest.TestCase):
         exporter.finish()
         self.assertEqual(len(reader.flows()), 10)
         self.assertFalse(os.path.exists(self.path))
+
+    def test_stays(self):
+        """Where the user that it goes on as may not remove it: that is said, and the next one begins with it."""
+        os.chmod(self.lab.directory, 0o755)
+        for _ in range(2):
+            exporter = Ctflow9(self.lab, "--json-socket", "flows.sock",
+                               within=("env", f"--chdir={self.lab.directory}"))
+            exporter.finish()
+            self.assertIn("flows.sock stays (Permission denied): user 65534 may not remove it", exporter.log())
 
     def test_permissions(self):
         """Who may write to the file may connect."""

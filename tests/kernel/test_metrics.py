@@ -132,7 +132,7 @@ class Metrics(unittest.TestCase):
             port = Port(lab.collector, 2055)
             path = os.path.join(lab.directory, "ctflow9.prom")
             exporter = Ctflow9(lab, "-c", "10.3.0.2", "--json", "--metrics", f"127.0.0.1:{PORT}",
-                               "--metrics-file", path)
+                               "--metrics-file", "ctflow9.prom", within=lab.in_folder())
             traffic = Traffic(lab)
             traffic.udp(PLAIN, requests=1, answers=1)
             traffic.tcp(PLAIN_V6, 10, 10)
@@ -225,7 +225,7 @@ class Metrics(unittest.TestCase):
     def test_no_descriptors(self):
         """It has none left for who asks: he waits, and nothing spins."""
         with metrics_lab() as lab:
-            exporter = Ctflow9(lab, "--print", "--metrics", PORT)
+            exporter = Ctflow9(lab, "--print", "--metrics", PORT, "--user", "root")  # its limits are set from outside
             scrape(lab)
             run("prlimit", f"--pid={exporter.pid}", "--nofile=3:")
             client = dial(lab)

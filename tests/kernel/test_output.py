@@ -221,7 +221,7 @@ class Output(unittest.TestCase):
         for limited, why in (False, "No space left on device"), (True, "File too large"):
             with self.subTest(why=why), Lab() as lab:
                 with open(f"{lab.directory}/lines" if limited else "/dev/full", "wb") as file:
-                    exporter = Ctflow9(lab, "-j", stdout=file)
+                    exporter = Ctflow9(lab, "-j", "--user", "root", stdout=file)  # its limits are set from outside
                 if limited:  # what it says goes to a file too, a shorter one
                     run("prlimit", "--pid", exporter.pid, "--fsize=50000:")
                 lab.make_flows(5000)

@@ -125,8 +125,8 @@ class Reading(unittest.TestCase):
                                    ("net_admin,+bpf", r"ctflow9: what a program.*CAP_PERFMON.*\n"),
                                    ("net_admin", r"ctflow9: receiving without a BPF ring buffer.*CAP_BPF.*\n")):
             with self.subTest(capabilities=capabilities), Lab() as lab:
-                limits = [f"--{name}=-all,+{capabilities}" for name in ("bounding-set", "inh-caps")]
-                exporter = Ctflow9(lab, "--rx", "auto", within=("setpriv", *limits))
+                limits = [f"--{name}=-all,+{capabilities}" for name in ("bounding-set", "inh-caps", "ambient-caps")]
+                exporter = Ctflow9(lab, "--rx", "auto", within=("setpriv", "--reuid=4711", "--clear-groups", *limits))
                 with open(f"/proc/{exporter.popen.pid}/status", encoding="ascii") as status:
                     permitted = re.search(r"CapPrm:\s*(\w+)", status.read())[1]
                 self.assertEqual(int(permitted, 16), net_admin)
@@ -209,8 +209,8 @@ class Reading(unittest.TestCase):
             second = self.make_inner(lab, "second")
             link = os.path.join(lab.directory, "link")
             os.symlink(first.path, link)
-            exporter = Process(lab, "ctflow9", [BINARY, "--json", "--set-sysctls", "--netns", link,
-                                                "--rcvbuf", "4K", "--active-timeout", 0])
+            exporter = Process(lab, "ctflow9", [*lab.in_folder(), BINARY, "--json", "--set-sysctls", "--netns",
+                                                "./link", "--rcvbuf", "4K", "--active-timeout", 0])
             wait_until(lambda: first.listeners() == 1, "ctflow9 listens")
             first.run(f"{PROGRAMS}/make_flows", "--flows", 2000)
             exporter.send(signal.SIGSTOP)

@@ -22,14 +22,15 @@ DONE = ("was read again", "is refused", "cannot be")
 class Configured(Ctflow9):
     """With a configuration file that a test writes."""
 
-    def __init__(self, lab, options, *flags, **how):
+    def __init__(self, lab, options, *flags, within=()):
         self.path = os.path.join(lab.directory, "ctflow9.json")
         self.write(options)
-        super().__init__(lab, "--config", self.path, *flags, **how)
+        super().__init__(lab, "--config", "ctflow9.json", *flags, within=(*within, *lab.in_folder()))
 
     def write(self, options):
         with open(f"{self.path}.new", "w") as file:
             file.write(options if isinstance(options, str) else json.dumps(options, indent=1))
+        os.chmod(file.name, 0o644)
         os.rename(f"{self.path}.new", self.path)
 
     def reloads(self):

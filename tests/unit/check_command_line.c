@@ -309,6 +309,7 @@ START_TEST(version)
     ck_assert_ptr_eq(strchr(out, '\n'), out + strlen(out) - 1);
     ck_assert_ptr_nonnull(strstr(out, CTFLOW9_NFLOG ? " +NFLOG" : " -NFLOG"));
     ck_assert_ptr_nonnull(strstr(out, CTFLOW9_NFQUEUE ? " +NFQUEUE" : " -NFQUEUE"));
+    ck_assert_ptr_nonnull(strstr(out, CTFLOW9_SECCOMP ? " +seccomp" : " -seccomp"));
     ck_assert_str_eq(err, "");
     ck_assert_int_eq(parse("--nonsense -V"), COMMAND_LINE_REFUSED);
 }
@@ -430,6 +431,7 @@ START_TEST(what_check_prints_is_a_configuration_that_says_the_same)
         write_file(printed);
         ck_assert_msg(parse("--check") == COMMAND_LINE_DONE, "%s", err);
         ck_assert_str_eq(out, printed);
+        flags.config = options.config; /* one was read */
         ck_assert_mem_eq(&options, &flags, sizeof(options));
         free(printed);
         remove_file();

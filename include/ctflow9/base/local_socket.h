@@ -21,5 +21,6 @@ struct local_socket {
  * (-ENOTSOCK), or one that a program listens at (-EADDRINUSE), stays as it is. 0 or -errno; fd is then -1.
  */
 int local_socket_open(struct local_socket *socket, const char *path);
-/* Takes the file away, unless another one is there by now. fd of -1 is fine. */
+/* Takes the file away, unless another one is there by now; when that is not allowed it is logged that it
+ * stays. fd of -1 is fine. */
 void local_socket_close(struct local_socket *socket);

@@ -62,5 +62,8 @@ struct options {
     uint32_t inactive_timeout_s;
     struct host_port metrics;                /* port 0 = none */
     char metrics_file[OPTIONS_TEXT_MAX + 1]; /* "" = none */
+    char user[OPTIONS_TEXT_MAX + 1];         /* a name or number */
+    bool no_drop;
+    const char *config; /* the file that was read, as the command line has it; NULL = none */
     bool verbose;
 };

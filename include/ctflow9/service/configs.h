@@ -7,6 +7,7 @@
 #include "ctflow9/input/nfqueue.h"
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/metrics.h"
+#include "ctflow9/service/privileges.h"
 #include "ctflow9/service/workers.h"
 
 /*
@@ -29,3 +30,6 @@ void configs_of_metrics(struct metrics_config *config, const struct options *opt
 
 /* config->collectors and json_socket point into options. */
 void configs_of_export(struct exporter_config *config, const struct options *options);
+
+/* config points into options. */
+void configs_of_privileges(struct privileges_config *config, const struct options *options);
