@@ -128,17 +128,18 @@ uint64_t notify_next_ns(const struct notify *notify)
 void notify_pulse(struct notify *notify, uint64_t now_ns, const struct stats *total, uint64_t records_dropped,
                   bool well)
 {
-    char lines[256];
+    char lines[512];
     if (!notify)
         return;
     uint64_t flows = total->flows;
     double seconds = (double)(now_ns - notify->last_ns) / (double)NS_PER_S;
-    int octets = snprintf(lines, sizeof(lines),
-                          "%s%sSTATUS=%.0f flows/s, events lost: %" PRIu64 ", left behind: %" PRIu64
-                          ", records dropped: %" PRIu64 ", lines lost: %" PRIu64 "\n",
-                          state_lines[notify->state], well && notify->is_watched ? "WATCHDOG=1\n" : "",
-                          seconds > 0 ? (double)(flows - notify->last_flows) / seconds : 0, total->lost,
-                          total->left_behind, records_dropped, total->lines_lost);
+    int octets = snprintf(
+        lines, sizeof(lines),
+        "%s%sSTATUS=%.0f flows/s, events lost: %" PRIu64 ", left behind: %" PRIu64 ", packets lost: %" PRIu64
+        ", records dropped: %" PRIu64 ", lines lost: %" PRIu64 ", readers' lines lost: %" PRIu64 "\n",
+        state_lines[notify->state], well && notify->is_watched ? "WATCHDOG=1\n" : "",
+        seconds > 0 ? (double)(flows - notify->last_flows) / seconds : 0, total->lost, total->left_behind,
+        total->packets_lost, records_dropped, total->lines_lost, total->reader_lines_lost);
     send_lines(notify, lines, (size_t)octets);
     notify->last_ns = now_ns;
     notify->last_flows = flows;

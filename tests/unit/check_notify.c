@@ -104,15 +104,18 @@ START_TEST(states_and_status)
 
     uint64_t now_ns = notify_next_ns(notify);
     notify_pulse(notify, now_ns, &total, 0, true);
-    ck_assert_str_eq(
-        told(),
-        "READY=1\nSTATUS=100 flows/s, events lost: 0, left behind: 0, records dropped: 0, lines lost: 0\n");
+    ck_assert_str_eq(told(), "READY=1\nSTATUS=100 flows/s, events lost: 0, left behind: 0, packets lost: 0, "
+                             "records dropped: 0, lines lost: 0, readers' lines lost: 0\n");
     ck_assert_uint_eq(notify_next_ns(notify), now_ns + 10 * NS_PER_S);
-    total = (struct stats){.flows = 1050, .lost = 7, .left_behind = 8, .lines_lost = 9};
+    total = (struct stats){.flows = 1050,
+                           .lost = 7,
+                           .left_behind = 8,
+                           .lines_lost = 9,
+                           .packets_lost = 11,
+                           .reader_lines_lost = 12};
     notify_pulse(notify, now_ns + NS_PER_S, &total, 10, true);
-    ck_assert_str_eq(
-        told(),
-        "READY=1\nSTATUS=50 flows/s, events lost: 7, left behind: 8, records dropped: 10, lines lost: 9\n");
+    ck_assert_str_eq(told(), "READY=1\nSTATUS=50 flows/s, events lost: 7, left behind: 8, packets lost: 11, "
+                             "records dropped: 10, lines lost: 9, readers' lines lost: 12\n");
     notify_pulse(notify, now_ns + NS_PER_S, &total, 0, true); /* no time has passed */
     ck_assert_ptr_nonnull(strstr(told(), "STATUS=0 flows/s"));
 
