@@ -92,9 +92,8 @@ static void put_command(struct nlmsghdr *message, uint8_t command)
 }
 
 /* All in one message: there are no packets yet that are logged in another way. */
-static int ask_to_bind(int fd, uint16_t group, uint32_t size_octets)
+static struct nlmsghdr *put_bind(char *buffer, uint16_t group, uint32_t size_octets)
 {
-    _Alignas(struct nlmsghdr) char buffer[PACKET_BINDING_OCTETS];
     struct nlmsghdr *message = packet_binding_put(&binding, buffer, group);
     const struct nfulnl_msg_config_mode mode = {.copy_range = htobe32(size_octets),
                                                 .copy_mode = NFULNL_COPY_PACKET};
@@ -104,28 +103,65 @@ static int ask_to_bind(int fd, uint16_t group, uint32_t size_octets)
     mnl_attr_put_u32(message, NFULA_CFG_TIMEOUT, htobe32(TIMEOUT_10MS));
     mnl_attr_put_u32(message, NFULA_CFG_QTHRESH, htobe32(THRESHOLD));
     mnl_attr_put_u16(message, NFULA_CFG_FLAGS, htobe16(NFULNL_CFG_F_SEQ));
-    return netlink_socket_request(fd, message, NULL, NULL);
+    return message;
 }
 
-/* 0 when it is bound or another program holds it, to be tried again. */
-static int bind_group(struct part *part, struct group *group, uint32_t size_octets, bool is_first)
+static int see_outcome(struct part *part, struct group *group, int outcome, bool is_first)
 {
-    int error = ask_to_bind(part->fd, group->number, size_octets);
-    error = packet_binding_outcome(&binding, group->number, error, is_first);
-    if (error)
-        return error == -EBUSY ? 0 : error;
-    group->is_bound = true;
-    part->bound_count++;
-    return 0;
-}
-
-static int bind_groups(struct part *part, uint32_t size_octets, bool is_first)
-{
-    int error = 0;
-    for (unsigned i = 0; i < part->group_count && !error; i++)
-        if (!part->groups[i].is_bound)
-            error = bind_group(part, &part->groups[i], size_octets, is_first);
+    int error = packet_binding_outcome(&binding, group->number, outcome, is_first);
+    group->is_bound = error == 0;
+    part->bound_count += error == 0;
     return error;
+}
+
+/* When nothing is read yet. 0 too when another program holds some, which are tried again. */
+static int bind_groups(struct part *part, uint32_t size_octets)
+{
+    _Alignas(struct nlmsghdr) char buffer[PACKET_BINDING_OCTETS];
+    int error = 0;
+    for (unsigned i = 0; i < part->group_count && (!error || error == -EBUSY); i++) {
+        struct group *group = &part->groups[i];
+        struct nlmsghdr *message = put_bind(buffer, group->number, size_octets);
+        error = see_outcome(part, group, netlink_socket_request(part->fd, message, NULL, NULL), true);
+    }
+    return error == -EBUSY ? 0 : error;
+}
+
+static void failed(struct part *part, int error)
+{
+    part->failure = error;
+    tell_once_count(&part->failures, 1);
+}
+
+/* The answers come among the packets of other groups, see take_answer(): none of these is passed over. */
+static void bind_groups_again(struct part *part, uint32_t size_octets)
+{
+    _Alignas(struct nlmsghdr) char buffer[PACKET_BINDING_OCTETS];
+    for (unsigned i = 0; i < part->group_count; i++) {
+        struct group *group = &part->groups[i];
+        if (group->is_bound)
+            continue;
+        struct nlmsghdr *message = put_bind(buffer, group->number, size_octets);
+        message->nlmsg_flags = NLM_F_ACK;
+        message->nlmsg_seq = i + 1;
+        int error = packet_binding_send(part->fd, message);
+        if (error)
+            failed(part, error);
+    }
+}
+
+/* EBUSY: it was bound, and the buffer had no room for the answer that said so. */
+static void take_answer(struct part *part, const struct nlmsghdr *message)
+{
+    const struct nlmsgerr *answer = mnl_nlmsg_get_payload(message);
+    unsigned number = message->nlmsg_seq;
+    if (number == 0 || number > part->group_count || part->groups[number - 1].is_bound ||
+        mnl_nlmsg_get_payload_len(message) < sizeof(*answer))
+        return;
+    int error =
+        see_outcome(part, &part->groups[number - 1], answer->error == -EBUSY ? 0 : answer->error, false);
+    if (error && error != -EBUSY)
+        failed(part, error);
 }
 
 /* The kernel sends what it has collected before the call returns; its answer is left to be drained. */
@@ -190,7 +226,7 @@ static int open_part(struct nflog *nflog, unsigned index)
         error = open_socket(part, config->rcvbuf_octets);
     if (error)
         log_cannot(error, "set up the reading of NFLOG (--flow-cache tells how much memory is taken)");
-    return error ? error : bind_groups(part, config->size_octets, true);
+    return error ? error : bind_groups(part, config->size_octets);
 }
 
 static void nflog_close(struct source *source)
@@ -268,6 +304,8 @@ static void take_message(struct part *part, const struct nlmsghdr *message)
     struct stats *stats = part->worker.stats;
     struct flow_packet *packet = &part->batch[part->batch_count];
     struct packet_message read;
+    if (message->nlmsg_type == NLMSG_ERROR)
+        take_answer(part, message);
     if (message->nlmsg_type != TYPE_PACKET || !packet_message_read(&read, packet, message, parts))
         return;
     stats_count(&stats->packets, 1);
@@ -278,12 +316,6 @@ static void take_message(struct part *part, const struct nlmsghdr *message)
 }
 
 /* ---- draining ---- */
-
-static void failed(struct part *part, int error)
-{
-    part->failure = error;
-    tell_once_count(&part->failures, 1);
-}
 
 /* Returns whether there is something. */
 static bool receive(struct part *part)
@@ -402,9 +434,7 @@ static bool nflog_run(struct source *source, unsigned worker, struct instant now
     bool more = is_new || now.monotonic_ns >= part->due_ns ? run_cache(part, now) : false;
     if (part->bound_count < part->group_count && now.monotonic_ns >= part->retry_ns) {
         part->retry_ns = now.monotonic_ns + RETRY_NS;
-        int error = bind_groups(part, nflog->config.size_octets, false);
-        if (error)
-            failed(part, error);
+        bind_groups_again(part, nflog->config.size_octets);
     }
     tell_troubles(part, now.monotonic_ns);
     return more || part->datagram < part->datagram_count;

@@ -24,7 +24,7 @@ struct nlmsghdr *packet_binding_put(const struct packet_binding *binding, char *
 int packet_binding_send(int fd, struct nlmsghdr *message)
 {
     const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-    message->nlmsg_flags = NLM_F_REQUEST;
+    message->nlmsg_flags |= NLM_F_REQUEST;
     ssize_t sent =
         sendto(fd, message, message->nlmsg_len, 0, (const struct sockaddr *)&kernel, sizeof(kernel));
     return sent < 0 ? -errno : 0;

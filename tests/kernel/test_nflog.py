@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import struct
+import time
 import unittest
 from collections import Counter, defaultdict
 
@@ -102,10 +103,10 @@ class Nflog(PacketTest):
         self.assertEqual({(flow["out_interface"], flow["egress"], flow["tos"]) for flow in flows},
                          {(self.number("server"), True, 184)})
 
-    def frame(self, tags, payload, ethertype=0x0800):
+    def frame(self, tags, payload, ethertype=0x0800, device="router"):
         """From the client, as a card gives it."""
         opened = self.lab.client.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        opened.bind(("router", 0))
+        opened.bind((device, 0))
         header = bytes.fromhex("020000000002020000000001")
         header += b"".join(struct.pack("!HH", kind, tag) for kind, tag in tags) + struct.pack("!H", ethertype)
         opened.send(header + payload)
@@ -187,6 +188,79 @@ class Nflog(PacketTest):
         self.wait_read(exporter)
         exporter.finish()
         self.assertEqual(self.sums(self.flows(exporter), self.kind_of), self.counted())
+
+    def test_another_try_loses_no_packet(self):
+        """Of the groups that are read, when more packets wait than one turn takes."""
+        count = 20000
+        self.rules(PREROUTING, {"udp4": ("ip saddr 10.1.0.2 udp dport 7000", 5)})
+        holder = self.start("6")
+        exporter = self.start("5,6", "--json")
+        wait_until(lambda: "NFLOG group 6 is held by another program" in exporter.log(), "that is told")
+        exporter.send(signal.SIGSTOP)
+        begin = time.monotonic()
+        self.send(self.lab.client, "10.1.0.2", "10.2.0.2", count=count)
+        wait_until(lambda: self.counted()["udp4"][0] == count and time.monotonic() > begin + 2, "another try is due")
+        exporter.send(signal.SIGCONT)
+        self.wait_read(exporter)
+        holder.finish()
+        wait_until(lambda: "NFLOG group 6 is read now" in exporter.log(), "it is taken")
+        self.assertEqual(exporter.finish()["packets_lost"], 0)
+        self.assertEqual(self.sums(self.flows(exporter), self.kind_of), self.counted())
+
+    def test_rules_of_iptables(self):
+        """With a counter of their own, before and after what the router does."""
+        def rule(chain, name, *match):
+            command = "ip6tables" if name.endswith("6") else "iptables"
+            self.lab.router.run(command, "-t", "mangle", "-A", chain, "-p", "udp", "--dport", 7000, *match, "-m",
+                                "comment", "--comment", name, "-j", "NFLOG", "--nflog-group", 5, "--nflog-prefix", name)
+        for name in "in4", "in6":
+            rule("PREROUTING", name)
+        for name in "out4", "out6":
+            rule("POSTROUTING", name)
+        exporter = self.start("5", "--json")
+        for source, destination in (("10.1.0.2", "10.2.0.2"), ("fd01::2", "fd02::2")):
+            self.send(self.lab.client, source, destination, count=25, octets=300)
+        listed = "".join(self.lab.router.run(f"{command}-save", "-c", "-t", "mangle")
+                         for command in ("iptables", "ip6tables"))
+        counted = {name: (int(packets), int(octets)) for packets, octets, name in
+                   re.findall(r"^\[(\d+):(\d+)\] .*--comment (\w+)", listed, re.MULTILINE)}
+        self.assertEqual({name: packets for name, (packets, _) in counted.items()},
+                         {name: 25 for name in ("in4", "in6", "out4", "out6")})
+        wait_until(lambda: exporter.ask()["packets"] == 100, "every packet is read")
+        exporter.finish()
+        self.assertEqual(self.sums(self.flows(exporter), lambda flow: f"{'out' if flow.get('egress') else 'in'}"
+                                                                      f"{flow['ip_version']}"), counted)
+
+    def test_a_bridge(self):
+        """The interfaces are its ports; what is not IP is left out, and a tag is told."""
+        router = self.lab.router
+        router.ip("link", "add", "bridge", "type", "bridge")
+        for host, address in ((self.lab.client, "10.9.0.2"), (self.lab.server, "10.9.0.3")):
+            port = f"port{address[-1]}"
+            host.ip("link", "add", "bridged", "type", "veth", "peer", port, "netns", router.name)
+            host.ip("address", "add", f"{address}/24", "dev", "bridged")
+            host.ip("link", "set", "bridged", "up")
+            router.ip("link", "set", port, "master", "bridge", "up")
+        router.ip("link", "set", "bridge", "up")
+        self.rules("type filter hook forward priority 0", {"every": ('iifname "port2"', 5)}, "bridge")
+        exporter = self.start("5", "--json", "--fields", "mac,vlan")
+        self.lab.client.run("ping", "-c", 1, "-w", 20, "10.9.0.3")
+        self.send(self.lab.client, "10.9.0.2", "10.9.0.3", count=30)
+        self.frame([(0x8100, 0x0234)], self.udp(2), device="bridged")
+        self.wait_read(exporter, "bridge")
+        totals = exporter.finish()
+        flows = [flow for flow in self.flows(exporter) if flow["dst_address"] in ("10.9.0.3", "10.9.0.9")]
+        self.assertEqual({(flow["protocol_name"], flow.get("dst_port"), flow.get("vlan")): (flow["packets"],
+                                                                                            flow["octets"])
+                          for flow in flows if flow["protocol_name"] == "udp"},
+                         {("udp", 7000, None): (30, 30 * 128), ("udp", 2, 0x234): (1, 128)})
+        self.assertEqual({(flow["in_interface"], flow["out_interface"]) for flow in flows
+                          if flow["dst_address"] == "10.9.0.3"}, {(self.number("port2"), self.number("port3"))})
+        client, server = (json.loads(host.run("ip", "-j", "link", "show", "bridged"))[0]["address"]
+                          for host in (self.lab.client, self.lab.server))
+        self.assertEqual({(flow["src_mac"], flow["dst_mac"]) for flow in flows if flow.get("dst_port") == 7000},
+                         {(client, server)})
+        self.assertGreater(totals["packets_other"], 0)  # ARP
 
     def test_without_privileges(self):
         exporter = self.lab.start(self.lab.router, "ctflow9", "setpriv", "--bounding-set", "-net_admin",
