@@ -205,13 +205,15 @@ static inline struct flow any_packets(unsigned i)
         flow.protocol = i & 1 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
     flow.tos[FLOW_ORIGINAL] = 0xb8;
     flow.tcp_flags[FLOW_ORIGINAL] = 0x1b;
+    flow.ttl.min = 61;
+    flow.ttl.max = 64;
     flow.vlan[FLOW_ORIGINAL] = 0x234;
     flow.in_interface[FLOW_ORIGINAL] = 5;
     flow.out_interface[FLOW_ORIGINAL] = 6;
     memcpy(flow.link_source[FLOW_ORIGINAL], "\x02\0\0\0\0\1", 6);
     memcpy(flow.link_source[FLOW_REPLY], "\x02\0\0\0\0\2", 6);
-    flow.has |= FLOW_HAS_INTERFACES | FLOW_EGRESS | FLOW_HAS_TOS | FLOW_HAS_TCP_FLAGS | FLOW_HAS_VLAN |
-                3 * FLOW_HAS_LINK_SOURCE;
+    flow.has |= FLOW_HAS_INTERFACES | FLOW_EGRESS | FLOW_HAS_TOS | FLOW_HAS_TTL | FLOW_HAS_TCP_FLAGS |
+                FLOW_HAS_VLAN | 3 * FLOW_HAS_LINK_SOURCE;
     return flow;
 }
 

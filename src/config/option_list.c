@@ -11,11 +11,8 @@
 static const struct {
     const char *name;
     uint32_t bit;
-} fields[] = {{"mark", FIELDS_MARK},
-              {"zone", FIELDS_ZONE},
-              {"times", FIELDS_TIMES},
-              {"mac", FIELDS_MAC},
-              {"vlan", FIELDS_VLAN}};
+} fields[] = {{"mark", FIELDS_MARK}, {"zone", FIELDS_ZONE}, {"times", FIELDS_TIMES},
+              {"mac", FIELDS_MAC},   {"vlan", FIELDS_VLAN}, {"ttl", FIELDS_TTL}};
 enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
 
 static int set_fields(const struct option_row *row, struct options *options, const char *text,
@@ -28,7 +25,8 @@ static int set_fields(const struct option_row *row, struct options *options, con
         while (i < FIELDS && (strlen(fields[i].name) != octets || memcmp(fields[i].name, name, octets) != 0))
             i++;
         if (i == FIELDS)
-            return option_error(why, "'%.*s' is not a field: give some of mark, zone, times, mac and vlan",
+            return option_error(why,
+                                "'%.*s' is not a field: give some of mark, zone, times, mac, vlan and ttl",
                                 octets < 100 ? (int)octets : 100, name);
         *bits |= fields[i].bit;
         name += octets;

@@ -149,8 +149,8 @@ const struct option_row option_table[] = {
      .offset = MEMBER(fields),
      .argument = "LIST",
      .help =
-         "further elements in the records, separated by commas: mark, zone (of connections), mac, vlan (of "
-         "packets), times",
+         "further elements in the records, separated by commas: mark, zone (of connections), mac, vlan, ttl "
+         "(of packets), times",
      .reloads = true},
     {.group = netflow,
      .name = "aggregate",

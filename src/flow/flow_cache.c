@@ -34,6 +34,7 @@ struct entry {
     uint32_t before, behind;    /* in its list of the wheel */
     uint32_t second;            /* of that list */
     uint8_t tcp_flags;
+    uint8_t ttl_min, ttl_max;
     uint8_t chances;
     bool has_link;
     uint8_t link_source[6], link_destination[6];
@@ -260,11 +261,12 @@ static void report(struct flow_cache *cache, const struct entry *entry, enum flo
                         .stop_ns = wall_clock_at(cache->config.clock, entry->last_ns),
                         .tos = {key->tos},
                         .tcp_flags = {entry->tcp_flags},
+                        .ttl = {.min = entry->ttl_min, .max = entry->ttl_max},
                         .vlan = {key->vlan},
                         .in_interface = {key->in_interface},
                         .out_interface = {key->out_interface},
                         .has = FLOW_HAS_COUNTERS | FLOW_HAS_START | FLOW_HAS_STOP | FLOW_HAS_INTERFACES |
-                               FLOW_HAS_TOS};
+                               FLOW_HAS_TOS | FLOW_HAS_TTL};
     if (key->protocol == IPPROTO_TCP)
         flow.has |= FLOW_HAS_TCP_FLAGS;
     if (key->is_egress)
@@ -342,6 +344,8 @@ static void begin(struct entry *entry, const struct flow_packet *packet, uint64_
     entry->first_ns = now_ns;
     entry->last_ns = now_ns;
     entry->tcp_flags = packet->tcp_flags;
+    entry->ttl_min = packet->ttl;
+    entry->ttl_max = packet->ttl;
     entry->chances = 0;
     entry->has_link = packet->has_link;
     memcpy(entry->link_source, packet->link_source, sizeof(entry->link_source));
@@ -390,6 +394,8 @@ static void merge(struct flow_cache *cache, uint32_t number, const struct flow_p
     entry->octets += packet->octets;
     entry->last_ns = now_ns;
     entry->tcp_flags |= packet->tcp_flags;
+    entry->ttl_min = packet->ttl < entry->ttl_min ? packet->ttl : entry->ttl_min;
+    entry->ttl_max = packet->ttl > entry->ttl_max ? packet->ttl : entry->ttl_max;
     if (entry->chances < CHANCES_MAX)
         entry->chances++;
     if (!was_closing && is_closing(entry))

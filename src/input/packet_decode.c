@@ -90,6 +90,7 @@ static enum packet_verdict decode_ipv4(struct rest rest, struct flow_packet *pac
     key->family = AF_INET;
     key->protocol = header[9];
     key->tos = header[1];
+    packet->ttl = header[8];
     memcpy(&key->src.v4, header + 12, sizeof(key->src.v4));
     memcpy(&key->dst.v4, header + 16, sizeof(key->dst.v4));
     packet->octets = octets;
@@ -170,6 +171,7 @@ static enum packet_verdict decode_ipv6(struct rest rest, struct flow_packet *pac
     key->family = AF_INET6;
     key->tos = (uint8_t)(header[0] << 4 | header[1] >> 4);
     key->protocol = header[6];
+    packet->ttl = header[7];
     memcpy(&key->src, header + 8, sizeof(key->src));
     memcpy(&key->dst, header + 24, sizeof(key->dst));
     skip(&rest, IPV6_OCTETS);

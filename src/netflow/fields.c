@@ -90,6 +90,8 @@ static const struct field packets[] = {
     PACKETS(56,  link_source,                  SHAPE_MAC,               0),
     PACKETS(80,  link_destination,             SHAPE_MAC,               0),
     PACKETS(58,  vlan,                         SHAPE_VLAN,              0),
+    PACKETS(52,  minimum_ttl,                  SHAPE_TTL,               0),
+    PACKETS(53,  maximum_ttl,                  SHAPE_TTL,               0),
 };
 
 const struct fields_options fields_options[] = {

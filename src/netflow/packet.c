@@ -37,7 +37,7 @@ enum { TEMPLATES = SHAPES_OF_FLOW + SHAPES_OF_PACKETS };
 static unsigned shape_of_packets(uint32_t fields)
 {
     return (fields & FIELDS_TIMES ? SHAPE_TIMES : 0U) | (fields & FIELDS_MAC ? SHAPE_MAC : 0U) |
-           (fields & FIELDS_VLAN ? SHAPE_VLAN : 0U);
+           (fields & FIELDS_VLAN ? SHAPE_VLAN : 0U) | (fields & FIELDS_TTL ? SHAPE_TTL : 0U);
 }
 
 static unsigned shape_of_fields(uint32_t fields)

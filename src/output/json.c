@@ -236,6 +236,8 @@ static const struct {
     {"egress", put_true, 0, OF_PACKETS | FLOW_EGRESS << FLOW_ORIGINAL},
     {"tos", put_u8, AT(tos[FLOW_ORIGINAL]), FLOW_HAS_TOS << FLOW_ORIGINAL},
     {"tcp_flags", put_u8, AT(tcp_flags[FLOW_ORIGINAL]), FLOW_HAS_TCP_FLAGS << FLOW_ORIGINAL},
+    {"ttl_min", put_u8, AT(ttl.min), OF_PACKETS | FLOW_HAS_TTL},
+    {"ttl_max", put_u8, AT(ttl.max), OF_PACKETS | FLOW_HAS_TTL},
     {"vlan", put_u16, AT(vlan[FLOW_ORIGINAL]), FLOW_HAS_VLAN << FLOW_ORIGINAL},
     {"src_mac", put_mac, AT(link_source[FLOW_ORIGINAL]), FLOW_HAS_LINK_SOURCE << FLOW_ORIGINAL},
     {"dst_mac", put_mac, AT(link_source[FLOW_REPLY]), OF_PACKETS | FLOW_HAS_LINK_SOURCE << FLOW_REPLY},

@@ -52,7 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
     if (verdict == PACKET_IS_IP) {
         check_key(&packet.key);
         require(memcmp(&packet.key, &again.key, sizeof(packet.key)) == 0);
-        require(packet.octets == again.octets && packet.tcp_flags == again.tcp_flags);
+        require(packet.octets == again.octets && packet.tcp_flags == again.tcp_flags &&
+                packet.ttl == again.ttl);
     }
     free(block);
     return 0;

@@ -20,7 +20,7 @@ from packets import PacketTest
 
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../man/ctflow9.8")
 TOS, TCP_FLAGS, IN, OUT, DIRECTION = 5, 6, 10, 14, 61
-SOURCE_MAC, DESTINATION_MAC, VLAN, PACKETS = 56, 80, 58, 2
+SOURCE_MAC, DESTINATION_MAC, VLAN, PACKETS, TTL_MIN, TTL_MAX = 56, 80, 58, 2, 52, 53
 PREROUTING, POSTROUTING = "type filter hook prerouting priority -450", "type filter hook postrouting priority 0"
 
 
@@ -319,11 +319,13 @@ class Nflog(PacketTest):
         nfcapd, nfacctd, tshark = (kind(self.lab) for kind in (Nfcapd, Nfacctd, Tshark))
         merged = Port(self.lab.collector, 2060)
         to = [word for collector in (nfcapd, nfacctd, tshark) for word in ("-c", f"10.3.0.2:{collector.port}")]
-        exporter = self.start("5", "--json", "--fields", "mac,vlan,times,mark", *to)
+        exporter = self.start("5", "--json", "--fields", "mac,vlan,ttl,times,mark", *to)
         for source, destination in (("10.1.0.2", "10.2.0.2"), ("fd01::2", "fd02::2")):
             self.send(self.lab.client, source, destination, count=7,
                       options=[(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 96) if ":" in source else
-                               (socket.IPPROTO_IP, socket.IP_TOS, 96)])
+                               (socket.IPPROTO_IP, socket.IP_TOS, 96),
+                               (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 61) if ":" in source else
+                               (socket.IPPROTO_IP, socket.IP_TTL, 62)])
             self.lab.client.run("ping", "-c", 2, "-i", "0.01", destination)
         self.transfer("10.1.0.2", "10.2.0.2", 10000)
         self.wait_read(exporter)
@@ -331,6 +333,7 @@ class Nflog(PacketTest):
         self.assertEqual(totals["records"], totals["flows"])
         flows = self.flows(exporter)
         self.assertEqual(len(flows), 5)
+        self.assertEqual({(flow["ttl_min"], flow["ttl_max"]) for flow in flows}, {(61, 61), (62, 62), (64, 64)})
 
         wait_until(lambda: len(tshark.inbox.records()) == 5, "all records come")
         tshark.decode()
@@ -338,9 +341,10 @@ class Nflog(PacketTest):
         router = json.loads(self.lab.router.run("ip", "-j", "link", "show", "client"))[0]["address"]
         seen = Counter((record[TOS], record[TCP_FLAGS], record[IN], record[OUT], record[DIRECTION],
                         f"{record[SOURCE_MAC]:012x}", f"{record[DESTINATION_MAC]:012x}", record[VLAN],
-                        record[PACKETS]) for record in tshark.inbox.records())
+                        record[TTL_MIN], record[TTL_MAX], record[PACKETS]) for record in tshark.inbox.records())
         self.assertEqual(seen, Counter((flow["tos"], flow.get("tcp_flags", 0), self.number("client"), 0, 0,
-                                        client.replace(":", ""), router.replace(":", ""), 0, flow["packets"])
+                                        client.replace(":", ""), router.replace(":", ""), 0, flow["ttl_min"],
+                                        flow["ttl_max"], flow["packets"])
                                        for flow in flows))
 
         self.assertEqual(nfcapd.process.stop(), 0)

@@ -125,6 +125,7 @@ START_TEST(tells_all_that_packets_tell)
                                          .is_egress = 1},
                                  .octets = 1500,
                                  .tcp_flags = TH_SYN,
+                                 .ttl = 64,
                                  .has_link = true,
                                  .link_source = {2, 0, 0, 0, 0, 1},
                                  .link_destination = {2, 0, 0, 0, 0, 2}};
@@ -132,18 +133,24 @@ START_TEST(tells_all_that_packets_tell)
     set_clock(3 * NS_PER_S);
     packet.tcp_flags = TH_ACK;
     packet.octets = 40;
+    packet.ttl = 61;
+    add_one(&packet);
+    packet.octets = 0;
+    packet.ttl = 63;
     add_one(&packet);
     run_until(20 * NS_PER_S);
     ck_assert_uint_eq(ended, 1);
     ck_assert_int_eq(last.kind, FLOW_PACKETS);
     ck_assert_int_eq(last.end_reason, FLOW_END_IDLE_TIMEOUT);
-    ck_assert_uint_eq(last.packets[FLOW_ORIGINAL], 2);
+    ck_assert_uint_eq(last.packets[FLOW_ORIGINAL], 3);
     ck_assert_uint_eq(last.octets[FLOW_ORIGINAL], 1540);
     ck_assert_uint_eq(last.packets[FLOW_REPLY], 0);
     ck_assert_uint_eq(last.start_ns, WALL_NS);
     ck_assert_uint_eq(last.stop_ns, WALL_NS + 3 * NS_PER_S);
     ck_assert_uint_eq(last.tcp_flags[FLOW_ORIGINAL], TH_SYN | TH_ACK);
     ck_assert_uint_eq(last.tos[FLOW_ORIGINAL], 8);
+    ck_assert_uint_eq(last.ttl.min, 61);
+    ck_assert_uint_eq(last.ttl.max, 64);
     ck_assert_uint_eq(last.vlan[FLOW_ORIGINAL], 7);
     ck_assert_uint_eq(last.in_interface[FLOW_ORIGINAL], 5);
     ck_assert_uint_eq(last.out_interface[FLOW_ORIGINAL], 6);
@@ -153,7 +160,7 @@ START_TEST(tells_all_that_packets_tell)
     ck_assert(!flow_is_translated(&last));
     ck_assert(flow_has_direction(&last, FLOW_ORIGINAL) && !flow_has_direction(&last, FLOW_REPLY));
     ck_assert_uint_eq(last.has, FLOW_HAS_COUNTERS | FLOW_HAS_START | FLOW_HAS_STOP | FLOW_HAS_INTERFACES |
-                                    FLOW_HAS_TOS | FLOW_HAS_TCP_FLAGS | FLOW_HAS_VLAN |
+                                    FLOW_HAS_TOS | FLOW_HAS_TTL | FLOW_HAS_TCP_FLAGS | FLOW_HAS_VLAN |
                                     3 * FLOW_HAS_LINK_SOURCE | FLOW_EGRESS);
 }
 END_TEST

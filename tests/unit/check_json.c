@@ -171,13 +171,17 @@ START_TEST(packets)
     flow.in_interface[FLOW_ORIGINAL] = 3;
     flow.tos[FLOW_ORIGINAL] = 184;
     flow.tcp_flags[FLOW_ORIGINAL] = 27;
-    flow.has |= FLOW_HAS_INTERFACES | FLOW_HAS_TOS | FLOW_HAS_TCP_FLAGS;
+    flow.ttl.min = 63;
+    flow.ttl.max = 64;
+    flow.has &= ~(unsigned)FLOW_HAS_TIMEOUT;
+    flow.has |= FLOW_HAS_INTERFACES | FLOW_HAS_TOS | FLOW_HAS_TCP_FLAGS | FLOW_HAS_TTL;
 #define PACKETS                                                                                            \
     "\"kind\": \"packets\", \"start\": \"2026-11-23T14:02:54.723456789Z\","                                \
     " \"stop\": \"2026-11-23T14:03:07.123456789Z\", \"duration_ns\": 12400000000, \"ip_version\": 4,"      \
     " \"protocol\": 6, \"protocol_name\": \"tcp\", \"src_address\": \"10.0.0.1\","                         \
     " \"dst_address\": \"10.0.0.2\", \"src_port\": 1, \"dst_port\": 2, \"packets\": 12, \"octets\": 3412," \
-    " \"in_interface\": 3, \"out_interface\": 0, \"tos\": 184, \"tcp_flags\": 27, \"end_reason\": 1,"      \
+    " \"in_interface\": 3, \"out_interface\": 0, \"tos\": 184, \"tcp_flags\": 27, \"ttl_min\": 63, "       \
+    "\"ttl_max\": 64, \"end_reason\": 1,"                                                                  \
     " \"end_reason_name\": \"idle_timeout\""
     check_object(flow, "{" PACKETS "}");
     flow.vlan[FLOW_ORIGINAL] = 564;

@@ -337,7 +337,8 @@ START_TEST(fields)
     static const char *const texts[] = {"",    ",",     "mark,",     ",mark", "mark,,zone",
                                         "mar", "marks", "mark zone", "Mark"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        check_refused("fields", texts[i], "is not a field: give some of mark, zone, times, mac and vlan");
+        check_refused("fields", texts[i],
+                      "is not a field: give some of mark, zone, times, mac, vlan and ttl");
 }
 END_TEST
 

@@ -482,18 +482,19 @@ END_TEST
 /* One record, though connections have two. */
 START_TEST(packets_are_octet_exact)
 {
-    config.fields = FIELDS_MARK | FIELDS_ZONE | FIELDS_MAC | FIELDS_VLAN; /* mark and zone it has not */
+    config.fields =
+        FIELDS_MARK | FIELDS_ZONE | FIELDS_MAC | FIELDS_VLAN | FIELDS_TTL; /* mark and zone it has not */
     open_packet();
     const struct flow flow = any_packets(0);
     const struct datagram *datagram = export(&flow);
-    ck_assert_uint_eq(template_of(datagram), 34048 + 8 + 16);
+    ck_assert_uint_eq(template_of(datagram), 34048 + 8 + 16 + 32);
     ck_assert_uint_eq(count_of(datagram), 1);
     const uint8_t *record = record_of(datagram, 0, 0);
     ck_assert_mem_eq(record, "\x0a\0\0\1\xc0\0\2\x09\x9c\x40\0\x35\x11\4\1\1\0\0\0\5\0\0\0\6", 24);
     ck_assert_uint_eq(get(record + 24, 8), 300);
     ck_assert_uint_eq(get(record + 32, 8), 3);
     ck_assert_uint_eq(wall_ms_of(datagram, get(record + 44, 4)), flow.stop_ns / NS_PER_MS);
-    ck_assert_mem_eq(record + 48, "\xb8\x1b\x02\0\0\0\0\1\x02\0\0\0\0\2\x02\x34", 16);
+    ck_assert_mem_eq(record + 48, "\xb8\x1b\x02\0\0\0\0\1\x02\0\0\0\0\2\x02\x34\x3d\x40", 18);
 }
 END_TEST
 

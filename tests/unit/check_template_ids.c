@@ -13,10 +13,11 @@
 
 /* Elements and their octets, in the order of the wire; bit 0 of a mask is the first one. */
 static const uint16_t elements[][2] = {
-    {8, 4},   {12, 4},  {27, 16}, {28, 16}, {7, 2},   {11, 2},  {4, 1},   {60, 1},  {61, 1},   {136, 1},
-    {10, 4},  {14, 4},  {1, 8},   {2, 8},   {22, 4},  {21, 4},  {225, 4}, {226, 4}, {281, 16}, {282, 16},
-    {227, 2}, {228, 2}, {32, 2},  {178, 1}, {179, 1}, {137, 8}, {234, 4}, {3, 4},   {152, 8},  {153, 8},
-    {9, 1},   {13, 1},  {29, 1},  {30, 1},  {5, 1},   {6, 1},   {56, 6},  {80, 6},  {58, 2},
+    {8, 4},    {12, 4},   {27, 16}, {28, 16}, {7, 2},  {11, 2},  {4, 1},   {60, 1},  {61, 1},
+    {136, 1},  {10, 4},   {14, 4},  {1, 8},   {2, 8},  {22, 4},  {21, 4},  {225, 4}, {226, 4},
+    {281, 16}, {282, 16}, {227, 2}, {228, 2}, {32, 2}, {178, 1}, {179, 1}, {137, 8}, {234, 4},
+    {3, 4},    {152, 8},  {153, 8}, {9, 1},   {13, 1}, {29, 1},  {30, 1},  {5, 1},   {6, 1},
+    {56, 6},   {80, 6},   {58, 2},  {52, 1},  {53, 1},
 };
 
 enum { ELEMENTS = sizeof(elements) / sizeof(elements[0]) };
@@ -83,7 +84,7 @@ START_TEST(ids_keep_their_elements)
         {.destination_ipv4_bits = 24, .destination_ipv6_bits = 64},
         {.destination_ipv4_bits = 32, .destination_ipv6_bits = 128},
     };
-    enum { OF_PACKETS = FIELDS_TIMES | FIELDS_MAC | FIELDS_VLAN };
+    enum { OF_PACKETS = FIELDS_TIMES | FIELDS_MAC | FIELDS_VLAN | FIELDS_TTL };
     enum { FIELDS = FIELDS_MARK | FIELDS_ZONE | FIELDS_TIMES, KEYS = (AGGREGATE_KEY_NAT << 1) - 1 };
 
     config.aggregate_interval_s = 60;

@@ -55,6 +55,7 @@ enum flow_has {
     FLOW_HAS_VLAN = 1 << 16,
     FLOW_ZONE_OF_ONE = 1 << 18, /* zone is that of this direction alone (CTA_TUPLE_ZONE) */
     FLOW_EGRESS = 1 << 20,      /* its packets leave the network that is looked at; else they come into it */
+    FLOW_HAS_TTL = 1 << 22,     /* ttl, and no timeout_s */
     FLOW_HAS_WAY = (FLOW_HAS_INTERFACES | FLOW_EGRESS) * (1 << FLOW_ORIGINAL | 1 << FLOW_REPLY), /* any */
     FLOW_ZONE_OF_EITHER = FLOW_ZONE_OF_ONE << FLOW_ORIGINAL | FLOW_ZONE_OF_ONE << FLOW_REPLY,
 };
@@ -85,7 +86,12 @@ struct flow {
     uint32_t status;    /* IPS_* of linux/netfilter/nf_conntrack_common.h */
     uint32_t mark;      /* 0 when there is none */
     uint32_t id;        /* CTA_ID, host order: not unique over time */
-    uint32_t timeout_s; /* seconds that were left on the entry */
+    union {
+        uint32_t timeout_s; /* seconds that were left on the entry */
+        struct {
+            uint8_t min, max;
+        } ttl; /* FLOW_PACKETS: times to live, or hop limits */
+    };
     uint32_t has;       /* enum flow_has */
     uint16_t zone;      /* of both directions (CTA_ZONE) or of one, FLOW_ZONE_OF_ONE; 0 = none */
     uint8_t family;     /* AF_INET or AF_INET6 */

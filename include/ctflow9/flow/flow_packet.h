@@ -28,6 +28,7 @@ struct flow_packet {
     struct flow_key key;
     uint32_t octets; /* from the IP header on; 0 = it does not tell */
     uint8_t tcp_flags;
+    uint8_t ttl;   /* IPv6: the hop limit */
     bool has_link; /* the addresses below */
     uint8_t link_source[6], link_destination[6];
 };

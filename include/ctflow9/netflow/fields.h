@@ -65,10 +65,10 @@ static inline unsigned shape_at(unsigned index)
 }
 
 /*
- * The shape of packet flows: SHAPE_IPV6, SHAPE_ICMP, SHAPE_TIMES and these. SHAPE_NAT and bits 5 and 6 are
- * kept for translations, the time to live and the rule's prefix.
+ * The shape of packet flows: SHAPE_IPV6, SHAPE_ICMP, SHAPE_TIMES and these. SHAPE_NAT and bit 6 are kept
+ * for translations and the rule's prefix.
  */
-enum shape_of_packets { SHAPE_MAC = 1 << 3, SHAPE_VLAN = 1 << 4 };
+enum shape_of_packets { SHAPE_MAC = 1 << 3, SHAPE_VLAN = 1 << 4, SHAPE_TTL = 1 << 5 };
 
 /* The bits that differ from flow to flow. */
 enum { SHAPE_OF_PACKETS = SHAPE_IPV6 | SHAPE_ICMP, SHAPES_OF_PACKETS = 4 };
@@ -89,8 +89,9 @@ enum fields_optional {
     FIELDS_MARK = 1 << 0, /* of connections */
     FIELDS_ZONE = 1 << 1, /* of connections */
     FIELDS_TIMES = 1 << 2,
-    FIELDS_MAC = 1 << 3, /* of packet flows */
-    FIELDS_VLAN = 1 << 4 /* of packet flows */
+    FIELDS_MAC = 1 << 3,  /* of packet flows */
+    FIELDS_VLAN = 1 << 4, /* of packet flows */
+    FIELDS_TTL = 1 << 5   /* of packet flows */
 };
 
 /* What becomes of a field when records are merged (aggregate.h). */

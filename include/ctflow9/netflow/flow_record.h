@@ -121,6 +121,8 @@ static inline void flow_record_fill_packets(struct packets_record *record, const
     record->tos = flow->tos[FLOW_ORIGINAL];
     record->tcp_flags = flow->tcp_flags[FLOW_ORIGINAL];
     record->vlan = htobe16(flow->vlan[FLOW_ORIGINAL]);
+    record->minimum_ttl = flow->ttl.min;
+    record->maximum_ttl = flow->ttl.max;
     memcpy(record->link_source, flow->link_source[FLOW_ORIGINAL], sizeof(record->link_source));
     memcpy(record->link_destination, flow->link_source[FLOW_REPLY], sizeof(record->link_destination));
 }

@@ -41,6 +41,7 @@ struct packets_record {
     uint8_t tos, tcp_flags;
     uint8_t link_source[6], link_destination[6];
     be16 vlan;
+    uint8_t minimum_ttl, maximum_ttl;
 };
 
 /* What an exporter tells of itself: the values of every options data record. */
