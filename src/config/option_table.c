@@ -261,7 +261,9 @@ const struct option_row option_table[] = {
      .fallback = "60",
      .argument = "SECONDS",
      .help = "report a connection that lasts after this time, and again; 0 reports it at its end only, "
-             "whole, whatever --adopt says"},
+             "whole, whatever --adopt says",
+     .reloads = true,
+     .stays_on_or_off = true},
     {.group = tracking,
      .name = "adopt",
      .type = &option_choice,
@@ -353,7 +355,8 @@ const struct option_row option_table[] = {
      .unit = "seconds",
      .fallback = "15",
      .argument = "SECONDS",
-     .help = "a flow of packets ends when there was none for this time"},
+     .help = "a flow of packets ends when there was none for this time",
+     .reloads = true},
 
     {.group = general,
      .name = "config",

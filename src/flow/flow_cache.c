@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -48,6 +49,7 @@ struct list {
 
 struct flow_cache {
     struct flow_cache_config config;
+    _Atomic uint64_t inactive_timeout_ns, active_timeout_ns; /* what config is to have */
     flow_sink *sink;
     void *context;
     uint32_t secret[KEY_WORDS];
@@ -58,7 +60,8 @@ struct flow_cache {
     uint32_t count;
     uint32_t fresh; /* the first that was never used */
     uint32_t free;
-    uint32_t second; /* whose list is the next to be looked at, none before it has an entry */
+    uint32_t unsorted; /* buckets whose entries may be in other lists than their timeouts say */
+    uint32_t second;   /* whose list is the next to be looked at, none before it has an entry */
     struct list wheel[WHEEL];
 };
 
@@ -114,6 +117,7 @@ int flow_cache_open(struct flow_cache **cache, const struct flow_cache_config *c
     if (!opened)
         return -ENOMEM;
     opened->config = *config;
+    flow_cache_set_timeouts(opened, config->inactive_timeout_ns, config->active_timeout_ns);
     opened->sink = sink;
     opened->context = context;
     opened->fresh = 1;
@@ -445,10 +449,43 @@ static enum flow_end_reason reason_of(const struct flow_cache *cache, const stru
     return is_closing(entry) ? FLOW_END_DETECTED : FLOW_END_IDLE_TIMEOUT;
 }
 
+void flow_cache_set_timeouts(struct flow_cache *cache, uint64_t inactive_timeout_ns,
+                             uint64_t active_timeout_ns)
+{
+    atomic_store_explicit(&cache->inactive_timeout_ns, inactive_timeout_ns, memory_order_relaxed);
+    atomic_store_explicit(&cache->active_timeout_ns, active_timeout_ns, memory_order_relaxed);
+}
+
+bool flow_cache_see_timeouts(struct flow_cache *cache)
+{
+    struct flow_cache_config *config = &cache->config;
+    uint64_t inactive_ns = atomic_load_explicit(&cache->inactive_timeout_ns, memory_order_relaxed);
+    uint64_t active_ns = atomic_load_explicit(&cache->active_timeout_ns, memory_order_relaxed);
+    if (config->inactive_timeout_ns == inactive_ns && config->active_timeout_ns == active_ns)
+        return false;
+    config->inactive_timeout_ns = inactive_ns;
+    config->active_timeout_ns = active_ns;
+    cache->unsorted = cache->bucket_mask + 1;
+    return true;
+}
+
+/* Entries go to where their timeouts say now. Returns whether there are more. */
+static bool sort_again(struct flow_cache *cache, uint64_t looks)
+{
+    for (; cache->unsorted > 0 && looks > 0; looks--) {
+        uint32_t number = cache->buckets[--cache->unsorted];
+        for (; number != 0; number = cache->entries[number].next)
+            requeue(cache, number);
+    }
+    return cache->unsorted > 0;
+}
+
 bool flow_cache_run(struct flow_cache *cache, unsigned limit)
 {
     uint64_t now_ns = cache->config.clock->boot_ns;
     uint64_t looks = (uint64_t)limit * LOOKS_PER_FLOW;
+    if (sort_again(cache, looks))
+        return true;
     while (cache->count > 0 && cache->second <= second_of(now_ns)) {
         uint32_t number = cache->wheel[cache->second % WHEEL].first;
         if (number == 0) {
@@ -473,6 +510,8 @@ uint64_t flow_cache_due_ns(const struct flow_cache *cache)
 {
     if (cache->count == 0)
         return UINT64_MAX;
+    if (cache->unsorted > 0)
+        return 0;
     return (uint64_t)cache->second * NS_PER_S;
 }
 

@@ -112,18 +112,14 @@ static int open_part(struct conntrack *conntrack, unsigned index, uint64_t began
 
 static int open_dump(struct conntrack *conntrack, uint64_t began_ns)
 {
-    enum { DUMPS_PER_TIMEOUT = 4 }; /* where they cost next to nothing */
-
     const uint64_t active_timeout_ns = conntrack->config.active_timeout_ns;
     if (active_timeout_ns == 0)
         return 0;
-    struct ct_dump_config config = {.interval_min_ns = active_timeout_ns / DUMPS_PER_TIMEOUT,
-                                    .interval_max_ns = active_timeout_ns,
-                                    .stats = conntrack->part[0].worker.stats,
-                                    .active_timeout_ns = active_timeout_ns,
+    struct ct_dump_config config = {.stats = conntrack->part[0].worker.stats,
                                     .began_ns = began_ns,
                                     .mark = conntrack->config.mark,
                                     .workers = conntrack->workers};
+    ct_dump_config_timeout(&config, active_timeout_ns);
     for (unsigned i = 0; i < conntrack->workers; i++)
         config.worker[i] = (struct ct_dump_worker){.notes = conntrack->part[i].notes,
                                                    .questions = conntrack->part[i].questions,
@@ -199,6 +195,16 @@ static int conntrack_start(struct source *source)
 {
     struct conntrack *conntrack = of(source);
     return conntrack->dump ? ct_dump_start(conntrack->dump) : 0;
+}
+
+/* Trackers are told by each dump what is due. */
+static void conntrack_change(struct source *source, const void *config)
+{
+    const struct conntrack_config *wanted = config;
+    struct conntrack *conntrack = of(source);
+    if (conntrack->dump && wanted->active_timeout_ns != conntrack->config.active_timeout_ns)
+        ct_dump_set_timeout(conntrack->dump, wanted->active_timeout_ns);
+    conntrack->config.active_timeout_ns = wanted->active_timeout_ns;
 }
 
 /* A flow_sink. */
@@ -311,6 +317,7 @@ const struct source_ops conntrack_source = {
     .open = conntrack_open,
     .close = conntrack_close,
     .start = conntrack_start,
+    .change = conntrack_change,
     .drain = conntrack_drain,
     .is_drained = conntrack_is_drained,
     .run = conntrack_run,

@@ -44,6 +44,7 @@ struct ct_dump {
     struct ct_decoder *decoder;
     pthread_t thread;
     bool is_running;
+    _Atomic uint64_t active_timeout_ns; /* what config is to have in the next round */
     _Atomic bool stopping;
     _Atomic bool finishing; /* the next dump is the last one, */
     _Atomic bool over;      /* and the workers have taken all of it */
@@ -63,12 +64,22 @@ struct ct_dump {
     uint16_t places[PLACES]; /* where in asked, plus 1, by the connection's hash and after; 0 = nowhere */
 };
 
+void ct_dump_config_timeout(struct ct_dump_config *config, uint64_t active_timeout_ns)
+{
+    enum { DUMPS_PER_TIMEOUT = 4 }; /* where they cost next to nothing */
+
+    config->active_timeout_ns = active_timeout_ns;
+    config->interval_min_ns = active_timeout_ns / DUMPS_PER_TIMEOUT;
+    config->interval_max_ns = active_timeout_ns;
+}
+
 int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config)
 {
     struct ct_dump *opened = calloc(1, sizeof(*opened));
     if (!opened)
         return -ENOMEM;
     opened->config = *config;
+    atomic_init(&opened->active_timeout_ns, config->active_timeout_ns);
     opened->rule.began_ns = config->began_ns;
     opened->interval_ns = config->interval_min_ns;
     opened->wake_fd = -1;
@@ -398,6 +409,15 @@ static void run_last_dump(struct ct_dump *dump)
     wait_for_all(dump);
 }
 
+static void see_timeout(struct ct_dump *dump)
+{
+    uint64_t wanted_ns = atomic_load_explicit(&dump->active_timeout_ns, memory_order_relaxed);
+    if (wanted_ns == dump->config.active_timeout_ns)
+        return;
+    ct_dump_config_timeout(&dump->config, wanted_ns);
+    dump->interval_ns = dump->config.interval_min_ns;
+}
+
 static void *run(void *context)
 {
     struct ct_dump *dump = context;
@@ -406,6 +426,7 @@ static void *run(void *context)
     while (!is_stopping(dump) && !is_finishing(dump)) {
         uint64_t begin_ns = instant_read_clock(CLOCK_MONOTONIC);
         uint64_t before_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID);
+        see_timeout(dump);
         run_dump(dump, false);
         take_questions(dump);
         uint64_t used_ns = instant_read_clock(CLOCK_THREAD_CPUTIME_ID) - before_ns;
@@ -455,6 +476,12 @@ bool ct_dump_is_over(const struct ct_dump *dump)
 {
     /* Pairs with the release in run(): every note was taken. */
     return atomic_load_explicit(&dump->over, memory_order_acquire);
+}
+
+void ct_dump_set_timeout(struct ct_dump *dump, uint64_t active_timeout_ns)
+{
+    atomic_store_explicit(&dump->active_timeout_ns, active_timeout_ns, memory_order_relaxed);
+    wake(dump->wake_fd);
 }
 
 void ct_dump_hurry(struct ct_dump *dump)

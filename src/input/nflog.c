@@ -15,6 +15,7 @@
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/memory.h"
 #include "ctflow9/base/tell_once.h"
+#include "ctflow9/base/wake.h"
 #include "ctflow9/flow/flow_cache.h"
 #include "ctflow9/input/netlink_socket.h"
 #include "ctflow9/input/packet_binding.h"
@@ -424,12 +425,27 @@ static bool run_cache(struct part *part, struct instant now)
     return more;
 }
 
+static void nflog_change(struct source *source, const void *own)
+{
+    struct nflog *nflog = of(source);
+    const struct nflog_config *config = own;
+    for (unsigned i = 0; i < nflog->workers; i++) {
+        struct part *part = &nflog->part[i];
+        if (part->fd < 0)
+            continue;
+        flow_cache_set_timeouts(part->cache, config->inactive_timeout_ns, config->active_timeout_ns);
+        wake(part->worker.wake_fd);
+    }
+}
+
 static bool nflog_run(struct source *source, unsigned worker, struct instant now)
 {
     struct nflog *nflog = of(source);
     struct part *part = &nflog->part[worker];
     if (part->fd < 0)
         return false;
+    if (flow_cache_see_timeouts(part->cache))
+        part->due_ns = 0;
     bool is_new = part->due_ns == POLL_SET_NEVER && flow_cache_count(part->cache) > 0;
     bool more = is_new || now.monotonic_ns >= part->due_ns ? run_cache(part, now) : false;
     if (part->bound_count < part->group_count && now.monotonic_ns >= part->retry_ns) {
@@ -482,6 +498,7 @@ const struct source_ops nflog_source = {
     .close = nflog_close,
     .drain = nflog_drain,
     .is_drained = nflog_is_drained,
+    .change = nflog_change,
     .run = nflog_run,
     .wants = nflog_wants,
     .wants_event = nflog_wants_event,

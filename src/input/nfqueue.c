@@ -77,6 +77,14 @@ static int nfqueue_start(struct source *source)
     return error;
 }
 
+static void nfqueue_change(struct source *source, const void *own)
+{
+    struct nfqueue *nfqueue = of(source);
+    const struct nfqueue_config *config = own;
+    for (unsigned i = 0; i < nfqueue->count; i++)
+        packet_queue_set_timeouts(nfqueue->queue[i], config->inactive_timeout_ns, config->active_timeout_ns);
+}
+
 static unsigned nfqueue_drain(struct source *source, unsigned worker, unsigned limit)
 {
     struct nfqueue *nfqueue = of(source);
@@ -130,6 +138,7 @@ const struct source_ops nfqueue_source = {
     .open = nfqueue_open,
     .close = nfqueue_close,
     .start = nfqueue_start,
+    .change = nfqueue_change,
     .drain = nfqueue_drain,
     .is_drained = nfqueue_is_drained,
     .run = nfqueue_run,

@@ -444,6 +444,7 @@ static void wait_for_packets(struct packet_queue *queue, uint64_t now_ns)
         poll_set_before(&set, now_ns + FAILURE_NS);
     }
     poll_set_wait(&set, now_ns);
+    wake_take(queue->wake_fd);
 }
 
 static void bind_again(struct packet_queue *queue, uint64_t now_ns)
@@ -466,6 +467,8 @@ static void turn(struct packet_queue *queue)
     for (unsigned i = 0; i < BATCHES && more; i++)
         more = take_packets(queue);
     uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
+    if (flow_cache_see_timeouts(queue->cache))
+        queue->due_ns = 0;
     bool is_new = queue->due_ns == POLL_SET_NEVER && flow_cache_count(queue->cache) > 0;
     if (is_new || now_ns >= queue->due_ns)
         run_cache(queue, now_ns);
@@ -554,6 +557,13 @@ int packet_queue_start(struct packet_queue *queue)
 void packet_queue_stop(struct packet_queue *queue)
 {
     atomic_store_explicit(&queue->stopping, true, memory_order_relaxed);
+    wake(queue->wake_fd);
+}
+
+void packet_queue_set_timeouts(struct packet_queue *queue, uint64_t inactive_timeout_ns,
+                               uint64_t active_timeout_ns)
+{
+    flow_cache_set_timeouts(queue->cache, inactive_timeout_ns, active_timeout_ns);
     wake(queue->wake_fd);
 }
 

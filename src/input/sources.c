@@ -47,6 +47,23 @@ int sources_start(struct sources *sources)
     return error;
 }
 
+static const struct source_row *row_of(const struct source *source)
+{
+    const struct source_row *row = sources_table;
+    while (row->ops != source->ops)
+        row++;
+    return row;
+}
+
+void sources_change(struct sources *sources, const struct sources_config *config)
+{
+    for (unsigned i = 0; i < sources->count; i++) {
+        struct source *source = sources->source[i];
+        if (source->ops->change)
+            source->ops->change(source, config_of(row_of(source), config));
+    }
+}
+
 unsigned sources_drain(struct sources *sources, unsigned worker, unsigned limit)
 {
     unsigned most = 0;

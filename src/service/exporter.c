@@ -206,7 +206,7 @@ static bool has_same_records(const struct exporter_config *one, const struct exp
     return one->max_delay_ns == other->max_delay_ns && one->fields == other->fields &&
            memcmp(&one->aggregate, &other->aggregate, sizeof(one->aggregate)) == 0 &&
            one->aggregate_interval_s == other->aggregate_interval_s &&
-           one->active_timeout_s == other->active_timeout_s;
+           one->active_timeout_s == other->active_timeout_s && one->idle_timeout_s == other->idle_timeout_s;
 }
 
 int exporter_prepare(struct exporter_change **change, struct exporter *exporter,

@@ -25,8 +25,9 @@ struct reload {
     struct notify *notify;
     struct exporter *exporter;
     pthread_t thread;
-    bool is_running; /* the thread */
-    bool is_asked;   /* once more, when it has ended */
+    bool is_running;  /* the thread */
+    bool is_asked;    /* once more, when it has ended */
+    bool has_changed; /* by the thread: the present options */
     _Atomic bool is_done;
     _Atomic bool is_ending;
     int owner_fd;  /* wake.h: the thread has something for the owner */
@@ -103,6 +104,20 @@ static void tell_kept(const struct option_row *row, const struct reload *reload)
     free(wanted);
 }
 
+static bool is_0(const struct option_row *row, const struct options *options)
+{
+    json_t *value = option_value_json(row, options);
+    bool is_0 = json_is_integer(value) && json_integer_value(value) == 0;
+    json_decref(value);
+    return is_0;
+}
+
+static bool can_change(const struct option_row *row, const struct reload *reload)
+{
+    return row->reloads &&
+           !(row->stays_on_or_off && (is_0(row, &reload->present) || is_0(row, &reload->wanted)));
+}
+
 /* Takes back what cannot change. How many options are others then, and the names of as many as there is room
  * for. */
 static unsigned sort_out(struct reload *reload, char *names, size_t size)
@@ -113,7 +128,7 @@ static unsigned sort_out(struct reload *reload, char *names, size_t size)
         const struct option_row *row = &option_table[i];
         if (!option_is_setting(row) || option_value_is_same(row, &reload->present, &reload->wanted))
             continue;
-        if (!row->reloads) {
+        if (!can_change(row, reload)) {
             tell_kept(row, reload);
             option_value_copy(row, &reload->wanted, &reload->present);
             continue;
@@ -203,6 +218,7 @@ static void read_again(struct reload *reload)
     }
     log_set_verbose(reload->wanted.verbose);
     take_over(reload);
+    reload->has_changed = true;
     log_info("the configuration was read again: changed is %s", names);
 }
 
@@ -239,17 +255,19 @@ void reload_ask(struct reload *reload, struct exporter *exporter)
 {
     reload->exporter = exporter;
     reload->is_asked = true;
-    reload_run(reload);
 }
 
-void reload_run(struct reload *reload)
+bool reload_run(struct reload *reload)
 {
+    bool has_changed = false;
     if (reload->is_running)
         wake_take(reload->owner_fd);
     /* Pairs with the release in run_thread(). */
     if (reload->is_running && atomic_load_explicit(&reload->is_done, memory_order_acquire)) {
         pthread_join(reload->thread, NULL);
         reload->is_running = false;
+        has_changed = reload->has_changed;
+        reload->has_changed = false;
         if (!reload->is_asked)
             notify_tell(reload->notify, NOTIFY_READY);
     }
@@ -257,6 +275,7 @@ void reload_run(struct reload *reload)
         reload->is_asked = false;
         start(reload);
     }
+    return has_changed;
 }
 
 void reload_wants(const struct reload *reload, struct poll_set *set)

@@ -9,6 +9,7 @@
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/wake.h"
+#include "ctflow9/service/configs.h"
 
 #define DRAIN_INTERVAL_NS NS_PER_MS
 
@@ -290,6 +291,14 @@ void worker_finish(struct worker *worker)
         worker_export(worker);
 }
 
+/* What is read; the exporter has taken its part already. */
+static void take_options(struct workers *workers)
+{
+    struct reading_config config;
+    configs_of_reading(&config, reload_options(workers->reload));
+    sources_change(&workers->sources, &config.workers.sources);
+}
+
 static void see_signals(struct workers *workers)
 {
     if (signals_take(workers->signals, instant_read_clock(CLOCK_MONOTONIC)))
@@ -299,7 +308,8 @@ static void see_signals(struct workers *workers)
     if (workers->signals->reload && workers->signals->end_ns == 0)
         reload_ask(workers->reload, workers->exporter);
     workers->signals->reload = false;
-    reload_run(workers->reload);
+    if (reload_run(workers->reload))
+        take_options(workers);
 }
 
 bool worker_told_to_end(struct workers *workers)

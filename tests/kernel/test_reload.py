@@ -133,6 +133,43 @@ class Reload(unittest.TestCase):
             self.assertTrue(all(TOS in record for record in port.records()))
             exporter.finish()
 
+    def test_timeouts(self):
+        """They hold for what there is already: connections and flows of packets that were to be reported in an hour."""
+        options = {"collector": STAYS, "active-timeout": 3600, "inactive-timeout": 3600, "max-delay": 0}
+        with Lab() as lab:
+            port = Port(lab.collector, 2055)
+            lab.router.nft("table inet logged { chain logged { type filter hook prerouting priority -450\n"
+                           "ip daddr 10.2.0.2 udp dport 7000 log group 7\n}\n}")
+            exporter = Configured(lab, options, "--nflog", 7, "--workers", 2)
+
+            def sum_of(is_packets):
+                return sum(record[PACKETS] for record in port.records() if (TOS in record) == is_packets)
+
+            receiver = lab.server.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            receiver.bind(("10.2.0.2", 7000))
+            sender = lab.client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sender.connect(("10.2.0.2", 7000))
+            for _ in range(10):
+                sender.send(b"packet")
+            wait_until(lambda: exporter.ask()["packets"] == 10, "the packets are read")
+            wait_until(lambda: exporter.ask()["looks"] > 0, "it has looked at the table")
+            self.assertEqual(port.records(), [])
+            options.update({"active-timeout": 1, "inactive-timeout": 1})
+            self.assertIn("changed is --active-timeout, --inactive-timeout\n", exporter.reload(options))
+            wait_until(lambda: sum_of(False) == 10, "the connection is reported")
+            wait_until(lambda: sum_of(True) == 10, "the flow of packets is reported")
+
+            options["active-timeout"] = 3600
+            self.assertIn("changed is --active-timeout\n", exporter.reload(options))
+            for _ in range(5):
+                sender.send(b"packet")
+            lab.flush()
+            wait_until(lambda: sum_of(False) == 15, "the rest is reported at the end, and nothing twice")
+            options["active-timeout"] = 0
+            self.assertIn("--active-timeout takes a restart to change: 3600 goes on, not 0", exporter.reload(options))
+            exporter.finish()
+            self.assertEqual((sum_of(False), sum_of(True)), (15, 15))
+
     def test_collectors_beside_lines(self):
         """None at first: flows are printed, and go on being."""
         with Lab() as lab:

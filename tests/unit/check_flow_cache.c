@@ -110,6 +110,36 @@ static void run_until(uint64_t after_ns)
     flow_cache_run(cache, FLOWS_MAX);
 }
 
+/* Flows that there are are seen to as well: some at a time, and what was to be in an hour is due soon. */
+START_TEST(other_timeouts_hold_for_what_there_is)
+{
+    open_cache(CAPACITY, 3600 * NS_PER_S, 3600 * NS_PER_S);
+    for (uint32_t number = 0; number < CAPACITY; number++)
+        add(number);
+    set_clock(2 * NS_PER_S);
+    flow_cache_run(cache, FLOWS_MAX);
+    flow_cache_set_timeouts(cache, 3600 * NS_PER_S, 3600 * NS_PER_S);
+    ck_assert(!flow_cache_see_timeouts(cache));
+    flow_cache_set_timeouts(cache, 5 * NS_PER_S, 3600 * NS_PER_S);
+    ck_assert(flow_cache_see_timeouts(cache));
+    ck_assert_uint_eq(flow_cache_due_ns(cache), 0);
+    ck_assert(flow_cache_run(cache, 1));
+    while (flow_cache_run(cache, 1))
+        ;
+    ck_assert_uint_eq(ended, 0);
+    ck_assert_uint_le(flow_cache_due_ns(cache), BEGAN_NS + 6 * NS_PER_S);
+    add(0);
+    run_until(6 * NS_PER_S);
+    ck_assert_uint_eq(ended, CAPACITY - 1);
+    ck_assert_uint_eq(ended_by[FLOW_END_IDLE_TIMEOUT], CAPACITY - 1);
+    flow_cache_set_timeouts(cache, 3600 * NS_PER_S, 3 * NS_PER_S);
+    ck_assert(flow_cache_see_timeouts(cache));
+    run_until(7 * NS_PER_S);
+    ck_assert_uint_eq(ended_by[FLOW_END_ACTIVE_TIMEOUT], 1);
+    ck_assert_uint_eq(ended_packets, CAPACITY + 1);
+}
+END_TEST
+
 START_TEST(tells_all_that_packets_tell)
 {
     struct flow_packet packet = {.key = {.src = {.v4 = 1},
@@ -424,6 +454,7 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, tells_all_that_packets_tell);
+    tcase_add_test(tcase, other_timeouts_hold_for_what_there_is);
     tcase_add_test(tcase, tells_icmp_by_type_and_code);
     tcase_add_test(tcase, keeps_apart_whatever_differs);
     tcase_add_test(tcase, ends_what_is_idle);

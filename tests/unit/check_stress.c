@@ -543,9 +543,16 @@ void reload_ask(struct reload *own, struct exporter *with)
     (void)with;
 }
 
-void reload_run(struct reload *own)
+bool reload_run(struct reload *own)
 {
     (void)own;
+    return false;
+}
+
+const struct options *reload_options(const struct reload *own)
+{
+    (void)own;
+    return NULL;
 }
 
 void reload_wants(const struct reload *own, struct poll_set *set)

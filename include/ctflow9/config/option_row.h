@@ -38,5 +38,6 @@ struct option_row {
     const char *fallback; /* the default; NULL = false, none or an empty list */
     const char *argument; /* its name; NULL = it takes none */
     const char *help;
-    bool reloads; /* takes effect when it is read again; else it takes a restart */
+    bool reloads;         /* takes effect when it is read again; else it takes a restart */
+    bool stays_on_or_off; /* but does so where it was 0, or becomes that */
 };

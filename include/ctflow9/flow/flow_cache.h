@@ -46,6 +46,12 @@ void flow_cache_close(struct flow_cache *cache); /* NULL is fine; what is in it 
 /* Packets in their order, FLOW_CACHE_BATCH at most. No more flows than packets end by it. */
 void flow_cache_add(struct flow_cache *cache, const struct flow_packet *packets, unsigned count);
 
+/* Any thread: other timeouts, for the flows that there are, too. The owner sees whether they are others; then
+ * there is something for run() to do. */
+void flow_cache_set_timeouts(struct flow_cache *cache, uint64_t inactive_timeout_ns,
+                             uint64_t active_timeout_ns);
+bool flow_cache_see_timeouts(struct flow_cache *cache);
+
 /*
  * Ends what is due, limit flows at most, and looks at no more than some hundred flows for each. Returns
  * whether there is more to do.

@@ -38,6 +38,9 @@ struct ct_dump_config {
     } worker[CT_DUMP_WORKERS_MAX];
 };
 
+/* Sets the first three: looks as many as they need be for that. */
+void ct_dump_config_timeout(struct ct_dump_config *config, uint64_t active_timeout_ns);
+
 /* Opens the socket, in the thread's present network namespace. 0 or -errno, with the reason logged. */
 int ct_dump_open(struct ct_dump **dump, const struct ct_dump_config *config);
 void ct_dump_close(struct ct_dump *dump); /* after the thread ended; NULL is fine */
@@ -54,6 +57,9 @@ void ct_dump_stop(struct ct_dump *dump);
  */
 void ct_dump_finish(struct ct_dump *dump);
 bool ct_dump_is_over(const struct ct_dump *dump);
+
+/* Any thread: from the next dump on, which begins early. Not 0. */
+void ct_dump_set_timeout(struct ct_dump *dump, uint64_t active_timeout_ns);
 
 /*
  * Any thread: the next dump begins early, because events were lost; not before four times the CPU time that

@@ -48,6 +48,10 @@ void packet_queue_close(struct packet_queue *queue); /* NULL is fine; ends the t
 
 int packet_queue_start(struct packet_queue *queue); /* 0 or -errno */
 
+/* Any thread: those of the config are others from now on, also for the flows that there are. */
+void packet_queue_set_timeouts(struct packet_queue *queue, uint64_t inactive_timeout_ns,
+                               uint64_t active_timeout_ns);
+
 /* Any thread: tells the queue to end, and does not wait for that. */
 void packet_queue_stop(struct packet_queue *queue);
 

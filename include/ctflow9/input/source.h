@@ -50,6 +50,12 @@ struct source_ops {
     int (*start)(struct source *source);
 
     /*
+     * By worker 0: config is another one than that of open(), lent likewise. Only what may change while it
+     * runs (option_table.c) is looked at; each worker takes it over in its next turn, and is woken for it.
+     */
+    void (*change)(struct source *source, const void *config);
+
+    /*
      * Hands on what has come, limit messages at most, and no more flows than the outlet has room for. Returns
      * how many messages it has taken.
      */

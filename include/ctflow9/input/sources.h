@@ -32,6 +32,8 @@ int sources_open(struct sources *sources, const struct sources_config *config,
                  const struct source_worker *worker, unsigned workers);
 void sources_close(struct sources *sources);
 int sources_start(struct sources *sources);
+/* Those that were opened, which config has as well. */
+void sources_change(struct sources *sources, const struct sources_config *config);
 
 /* limit: of each source. Returns the most that one of them has taken. */
 unsigned sources_drain(struct sources *sources, unsigned worker, unsigned limit);

@@ -27,12 +27,13 @@ void reload_close(struct reload *reload); /* before the exporter is closed; NULL
 /* The options as they are now; not while it is running. */
 const struct options *reload_options(const struct reload *reload);
 
-/* Reads it again now, or once more after the reading that is under way. The exporter outlives the reload. */
+/* Reads it again from the next run on, or once more after the reading that is under way. The exporter
+ * outlives the reload. */
 void reload_ask(struct reload *reload, struct exporter *exporter);
 
 /* From the asking until what has changed is in force. */
 bool reload_is_running(const struct reload *reload);
 
-/* After each wait: what the thread has come to. */
-void reload_run(struct reload *reload);
+/* After each wait: what the thread has come to. Whether the options are others since the last call. */
+bool reload_run(struct reload *reload);
 void reload_wants(const struct reload *reload, struct poll_set *set);
