@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -16,6 +15,7 @@
 
 #include "ctflow9/base/instant.h"
 #include "ctflow9/base/log.h"
+#include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/wake.h"
 #include "ctflow9/base/wall_clock.h"
 #include "ctflow9/flow/row_rule.h"
@@ -127,7 +127,7 @@ static bool wait_for_wake(struct ct_dump *dump, uint64_t timeout_ns)
     struct pollfd fd = {.fd = dump->wake_fd, .events = POLLIN};
     const struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / NS_PER_S),
                                      .tv_nsec = (long)(timeout_ns % NS_PER_S)};
-    return ppoll(&fd, 1, &timeout, NULL) > 0 && wake_take(dump->wake_fd);
+    return poll_fds(&fd, 1, &timeout) > 0 && wake_take(dump->wake_fd);
 }
 
 static void choose_interval(struct ct_dump *dump, uint64_t used_ns)

@@ -273,7 +273,7 @@ static void see_readers(struct json_socket *socket, uint64_t now_ns)
     fds[count] = (struct pollfd){.fd = socket->listener.fd, .events = POLLIN};
     for (unsigned i = 0; i < count; i++)
         fds[i] = (struct pollfd){.fd = socket->readers[i].fd, .events = POLLOUT};
-    if (poll(fds, count + 1, 0) <= 0)
+    if (poll_fds(fds, count + 1, &(struct timespec){0}) <= 0)
         return;
     for (unsigned i = count; i-- > 0;) {
         socket->readers[i].blocked = (fds[i].revents & POLLOUT) == 0;

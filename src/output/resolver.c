@@ -184,7 +184,7 @@ void resolver_run(struct resolver *resolver)
     struct pollfd ready[SOCKETS_MAX];
     nfds_t count = resolver->socket_count;
     memcpy(ready, resolver->sockets, count * sizeof(*ready));
-    if (poll(ready, count, 0) > 0)
+    if (poll_fds(ready, count, &(struct timespec){0}) > 0)
         for (nfds_t i = 0; i < count; i++)
             if (ready[i].revents)
                 ares_process_fd(resolver->channel,

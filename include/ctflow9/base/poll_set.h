@@ -2,6 +2,7 @@
 #pragma once
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -41,11 +42,13 @@ static inline void poll_set_before(struct poll_set *set, uint64_t deadline_ns)
         set->deadline_ns = deadline_ns;
 }
 
-/* Waits until a descriptor is ready, a signal arrives or the deadline is there; returns ppoll()'s result. */
-static inline int poll_set_wait(struct poll_set *set, uint64_t now_ns)
-{
-    uint64_t wait_ns = set->deadline_ns > now_ns ? set->deadline_ns - now_ns : 0;
-    const struct timespec timeout = {.tv_sec = (time_t)(wait_ns / NS_PER_S),
-                                     .tv_nsec = (long)(wait_ns % NS_PER_S)};
-    return ppoll(set->fds, set->count, set->deadline_ns == POLL_SET_NEVER ? NULL : &timeout, NULL);
-}
+/* Waits until a descriptor is ready, a signal arrives or the deadline is there; returns poll_fds()'s result.
+ */
+int poll_set_wait(struct poll_set *set, uint64_t now_ns);
+
+/*
+ * ppoll(2) without a mask. The kernel refuses to wait for more descriptors than RLIMIT_NOFILE, which may have
+ * been lowered since they were opened: then all are told ready after some milliseconds, and whoever is run
+ * tries. wait: NULL = for ever.
+ */
+int poll_fds(struct pollfd *fds, nfds_t count, const struct timespec *wait);
