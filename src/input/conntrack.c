@@ -23,6 +23,8 @@ struct part {
     struct flow_ring *notes;     /* from the dump */
     struct flow_ring *questions; /* to the dump */
     uint64_t lost_seen;
+    struct ways *ways; /* shared by all */
+    unsigned index;
 };
 
 struct conntrack {
@@ -31,6 +33,7 @@ struct conntrack {
     struct rx_choice rx;
     struct ct_dump *dump; /* NULL without --active-timeout */
     struct ct_end end;
+    struct ways *ways; /* NULL: interfaces are not looked for */
     unsigned workers;
     struct ct_events **events; /* of each worker */
     struct part part[];
@@ -78,6 +81,23 @@ static int open_events(struct conntrack *conntrack, unsigned index)
     return ct_events_open(&conntrack->events[index], &events);
 }
 
+/* A flow_sink, of a tracker. */
+static void to_outlet(void *context, const struct flow *flow)
+{
+    struct part *part = context;
+    const struct flow_outlet *outlet = &part->worker.outlet;
+    struct flow noted = *flow;
+    if (ways_note(part->ways, part->index, &noted))
+        outlet->sink(outlet->context, &noted);
+}
+
+static int open_tracker(struct part *part, const struct tracker_config *config)
+{
+    const struct flow_outlet *outlet = &part->worker.outlet;
+    return part->ways ? tracker_open(&part->tracker, config, to_outlet, part)
+                      : tracker_open(&part->tracker, config, outlet->sink, outlet->context);
+}
+
 static int open_part(struct conntrack *conntrack, unsigned index, uint64_t began_ns, uint32_t table_limit)
 {
     const struct conntrack_config *config = &conntrack->config;
@@ -94,7 +114,9 @@ static int open_part(struct conntrack *conntrack, unsigned index, uint64_t began
                                            .stats = worker->stats,
                                            .clock = worker->clock};
     stats_set(&worker->stats->tracked_limit, (uint64_t)table_size.capacity + table_size.reserve);
-    int error = tracker_open(&part->tracker, &tracker, worker->outlet.sink, worker->outlet.context);
+    part->index = index;
+    part->ways = conntrack->ways;
+    int error = open_tracker(part, &tracker);
     if (!error)
         error = flow_ring_open(&part->notes, config->limits.notes_ring);
     if (!error)
@@ -127,10 +149,24 @@ static int open_dump(struct conntrack *conntrack, uint64_t began_ns)
     return ct_dump_open(&conntrack->dump, &config);
 }
 
+static int open_ways(struct conntrack *conntrack)
+{
+    struct ways_worker *worker = calloc(conntrack->workers, sizeof(*worker));
+    if (!worker)
+        return -ENOMEM;
+    for (unsigned i = 0; i < conntrack->workers; i++)
+        worker[i] = (struct ways_worker){.stats = conntrack->part[i].worker.stats,
+                                         .wake_fd = conntrack->part[i].worker.wake_fd};
+    int error = ways_open(&conntrack->ways, conntrack->config.ways, worker, conntrack->workers);
+    free(worker);
+    return error;
+}
+
 static void conntrack_close(struct source *source)
 {
     struct conntrack *conntrack = of(source);
     ct_dump_close(conntrack->dump);
+    ways_close(conntrack->ways);
     for (unsigned i = 0; i < conntrack->workers; i++) {
         struct part *part = &conntrack->part[i];
         if (conntrack->events)
@@ -175,6 +211,8 @@ static int conntrack_open(struct source **source, const void *config, const stru
     int error = ct_setup_check(opened->config.set_sysctls);
     uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME);
     uint32_t table_limit = ask_table_limit();
+    if (!error)
+        error = open_ways(opened);
     for (unsigned i = 0; i < workers && !error; i++)
         error = open_part(opened, i, began_ns, table_limit);
     if (!error)
@@ -194,7 +232,8 @@ static int conntrack_open(struct source **source, const void *config, const stru
 static int conntrack_start(struct source *source)
 {
     struct conntrack *conntrack = of(source);
-    return conntrack->dump ? ct_dump_start(conntrack->dump) : 0;
+    int error = ways_start(conntrack->ways);
+    return !error && conntrack->dump ? ct_dump_start(conntrack->dump) : error;
 }
 
 /* Trackers are told by each dump what is due. */
@@ -218,6 +257,7 @@ static unsigned conntrack_drain(struct source *source, unsigned worker, unsigned
     struct conntrack *conntrack = of(source);
     struct part *part = &conntrack->part[worker];
     unsigned room = flow_outlet_room(&part->worker.outlet, limit);
+    ways_begin(conntrack->ways, worker);
     return ct_events_drain(conntrack->events[worker], room, to_tracker, part->tracker);
 }
 
@@ -263,6 +303,7 @@ static bool conntrack_run(struct source *source, unsigned worker, struct instant
         more = tracker_look(part->tracker, part->questions,
                             flow_outlet_room(&part->worker.outlet, limits->looks));
     more |= take_notes(part, limits->notes);
+    more |= ways_take(conntrack->ways, worker, &part->worker.outlet, limits->looks);
     ct_events_run(conntrack->events[worker], now);
     see_losses(conntrack, part);
     stats_set(&part->worker.stats->tracked, tracker_count(part->tracker));
@@ -302,6 +343,7 @@ static bool conntrack_finish(struct source *source, unsigned worker)
     struct part *part = &conntrack->part[worker];
     unsigned room = flow_outlet_room(&part->worker.outlet, conntrack->config.limits.looks);
     bool more = tracker_finish(part->tracker, room);
+    more |= ways_finish(conntrack->ways, worker, &part->worker.outlet, conntrack->config.limits.looks);
     if (!more)
         ct_events_run(conntrack->events[worker], instant_now()); /* counts the last drops */
     return more;

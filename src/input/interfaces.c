@@ -23,6 +23,9 @@
 
 enum { FIRST_TURNS = 64 }; /* to read all there are at the start */
 
+/* Places for numbers that differ from their index: at most as many again are of interfaces that are gone. */
+enum { PLACES = 8 * INTERFACE_NUMBERS_MAX };
+
 struct interfaces {
     struct interfaces_config config;
     struct links *links;
@@ -31,6 +34,8 @@ struct interfaces {
     _Atomic(struct interface_names *) offered;
     struct tell_once failures;
     int wake_fd; /* wake.h: time to stop */
+    unsigned renumbered_count;
+    _Atomic uint64_t renumbered[PLACES]; /* index << 32 | number, from index % PLACES on; 0 = end */
     _Atomic bool stopping;
     bool is_running;
     pthread_t thread;
@@ -62,6 +67,64 @@ static struct interface_name *find_named(struct interface_names *names, uint32_t
     return NULL;
 }
 
+/* ---- numbers ---- */
+
+static uint32_t number_of(const struct interface_numbers *numbers, const struct link *link)
+{
+    const struct interface_number *given = given_to(numbers, link->name);
+    if (given)
+        return given->number;
+    return is_given(numbers, link->index) ? link->index | TAKEN_INDEX_FLAG : link->index;
+}
+
+/* Where the index is, or the end where it would be. */
+static unsigned place_of(const struct interfaces *interfaces, uint32_t index)
+{
+    unsigned place = index % PLACES;
+    for (;; place = (place + 1) % PLACES) {
+        uint64_t there = atomic_load_explicit(&interfaces->renumbered[place], memory_order_relaxed);
+        if (there == 0 || there >> 32 == index)
+            return place;
+    }
+}
+
+uint32_t interfaces_number(const struct interfaces *interfaces, uint32_t index)
+{
+    unsigned place = place_of(interfaces, index);
+    uint64_t there = atomic_load_explicit(&interfaces->renumbered[place], memory_order_relaxed);
+    return there != 0 ? (uint32_t)there : index;
+}
+
+static void renumber(struct interfaces *interfaces, uint32_t index, uint32_t number)
+{
+    unsigned place = place_of(interfaces, index);
+    uint64_t there = atomic_load_explicit(&interfaces->renumbered[place], memory_order_relaxed);
+    if (there == 0 && number == index)
+        return;
+    interfaces->renumbered_count += there == 0;
+    atomic_store_explicit(&interfaces->renumbered[place], (uint64_t)index << 32 | number,
+                          memory_order_relaxed);
+}
+
+/* What is gone stays, for connections that went through it are still to be reported; until there is no room.
+ */
+static void renumber_all(struct interfaces *interfaces)
+{
+    if (interfaces->config.numbers->count == 0)
+        return;
+    if (interfaces->renumbered_count > PLACES / 2) {
+        interfaces->renumbered_count = 0;
+        for (unsigned i = 0; i < PLACES; i++)
+            atomic_store_explicit(&interfaces->renumbered[i], 0, memory_order_relaxed);
+    }
+    for (size_t i = 0; i < links_count(interfaces->links); i++) {
+        const struct link *link = links_at(interfaces->links, i);
+        renumber(interfaces, link->index, number_of(interfaces->config.numbers, link));
+    }
+}
+
+/* ---- names ---- */
+
 /* Those that numbers are given to are there also while no such interface is: flows may still name them. */
 static void add_given(struct interface_names *names, const struct interface_numbers *numbers)
 {
@@ -83,7 +146,7 @@ static void add_link(struct interface_names *names, const struct interfaces_conf
         return;
     } else {
         name = &names->each[names->count++];
-        name->number = is_given(config->numbers, link->index) ? link->index | TAKEN_INDEX_FLAG : link->index;
+        name->number = number_of(config->numbers, link);
         memcpy(name->name, link->name, sizeof(name->name));
     }
     memcpy(name->alias, link->alias, sizeof(name->alias));
@@ -177,7 +240,11 @@ static void *run(void *context)
     struct interfaces *interfaces = context;
     uint64_t table_ns = 0; /* the next table is not made before */
     while (!atomic_load_explicit(&interfaces->stopping, memory_order_relaxed)) {
-        int error = links_run(interfaces->links, &interfaces->changed);
+        bool changed = false;
+        int error = links_run(interfaces->links, &changed);
+        if (changed)
+            renumber_all(interfaces);
+        interfaces->changed |= changed;
         uint64_t now_ns = instant_read_clock(CLOCK_MONOTONIC);
         bool is_due = interfaces->changed && links_are_complete(interfaces->links);
         if (!error && is_due && now_ns >= table_ns) {
@@ -222,6 +289,7 @@ static int read_first(struct interfaces *interfaces)
     int error = 0;
     for (unsigned i = 0; i < FIRST_TURNS && !error && !links_are_complete(interfaces->links); i++)
         error = links_run(interfaces->links, &interfaces->changed);
+    renumber_all(interfaces);
     if (!error)
         error = offer(interfaces);
     return error;

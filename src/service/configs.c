@@ -10,6 +10,14 @@ static bool are_packets_read(const struct options *options)
     return options->nflog.count > 0 || options->nfqueue.count > 0;
 }
 
+/* Numbers that rules have put into marks are a system of their own: others come beside them on request only.
+ */
+static enum ways_kind ways_of(const struct options *options)
+{
+    bool is_marked = options->interface_marks.masks[0] != 0;
+    return options->interfaces == WAYS_AUTO && is_marked ? WAYS_NONE : (enum ways_kind)options->interfaces;
+}
+
 void configs_of_reading(struct reading_config *config, const struct options *options)
 {
     config->conntrack = (struct conntrack_config){.set_sysctls = options->set_sysctls,
@@ -19,6 +27,7 @@ void configs_of_reading(struct reading_config *config, const struct options *opt
                                                   .reliable = !options->no_reliable,
                                                   .active_timeout_ns = options->active_timeout_s * NS_PER_S,
                                                   .adopt_full = options->adopt == ADOPT_FULL,
+                                                  .ways = ways_of(options),
                                                   .table_size = options->table_size};
     config->nflog = (struct nflog_config){.groups = options->nflog,
                                           .size_octets = options->nflog_size,
@@ -40,10 +49,11 @@ void configs_of_reading(struct reading_config *config, const struct options *opt
                                             .nflog = options->nflog.count > 0 ? &config->nflog : NULL,
                                             .nfqueue = options->nfqueue.count > 0 ? &config->nfqueue : NULL},
                                 .marks = options->interface_marks};
-    /* Numbers that rules have put into marks are their own: those that are given are the only ones known. */
-    if (options->interface_numbers.count > 0)
-        config->workers.interfaces = (struct interfaces_config){
-            .numbers = &options->interface_numbers, .given_only = options->interface_marks.masks[0] != 0};
+    /* Of what rules have put into marks nothing is known but the numbers that are given. */
+    bool given_only = options->interface_marks.masks[0] != 0 && ways_of(options) == WAYS_NONE;
+    if (options->interface_numbers.count > 0 || ways_of(options) != WAYS_NONE)
+        config->workers.interfaces =
+            (struct interfaces_config){.numbers = &options->interface_numbers, .given_only = given_only};
 }
 
 void configs_of_metrics(struct metrics_config *config, const struct options *options)

@@ -16,13 +16,36 @@
 /* Between two looks at the clock, while flows are exported. */
 enum { CLOCK_EVERY = 1024 };
 
+static bool has_to_note(const struct workers *workers)
+{
+    return workers->are_renumbered || interface_marks_are_given(&workers->marks);
+}
+
+static void renumber(const struct workers *workers, struct flow *flow)
+{
+    for (int direction = 0; direction < 2; direction++) {
+        flow->in_interface[direction] = interfaces_number(workers->interfaces, flow->in_interface[direction]);
+        flow->out_interface[direction] =
+            interfaces_number(workers->interfaces, flow->out_interface[direction]);
+    }
+}
+
+/* What marks say wins, and has its own numbers. */
+static void note_interfaces(const struct workers *workers, struct flow *flow)
+{
+    if (workers->are_renumbered && (flow->has & FLOW_HAS_WAY) != 0)
+        renumber(workers, flow);
+    if (interface_marks_are_given(&workers->marks))
+        interface_marks_note(&workers->marks, flow);
+}
+
 /* A flow_sink: into the ring, in which the source has made sure of room. */
 static void to_ring(void *context, const struct flow *flow)
 {
     struct worker *worker = context;
     struct flow_note note = {.flow = *flow, .kind = FLOW_NOTE_FLOW};
-    if (interface_marks_are_given(&worker->all->marks))
-        interface_marks_note(&worker->all->marks, &note.flow);
+    if (has_to_note(worker->all))
+        note_interfaces(worker->all, &note.flow);
     flow_ring_put(worker->outlet.ring, &note);
 }
 
@@ -38,7 +61,7 @@ static void to_exporter_noted(void *context, const struct flow *flow)
 {
     struct worker *worker = context;
     struct flow noted = *flow;
-    interface_marks_note(&worker->all->marks, &noted);
+    note_interfaces(worker->all, &noted);
     exporter_add(worker->all->exporter, &noted);
 }
 
@@ -46,7 +69,7 @@ static flow_sink *sink_of(const struct workers *workers)
 {
     if (workers->count > 1)
         return to_ring;
-    return interface_marks_are_given(&workers->marks) ? to_exporter_noted : to_exporter;
+    return has_to_note(workers) ? to_exporter_noted : to_exporter;
 }
 
 int worker_open(struct worker *worker)

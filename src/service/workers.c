@@ -86,6 +86,7 @@ int workers_open(struct workers **workers, const struct workers_config *config)
     opened->metrics = config->metrics;
     opened->reload = config->reload;
     opened->marks = config->marks;
+    opened->are_renumbered = config->interfaces.numbers && config->interfaces.numbers->count > 0;
     int error = open_workers(opened);
     if (!error)
         error = identify_netns(opened);

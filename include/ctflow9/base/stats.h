@@ -42,11 +42,14 @@ struct stats {
     _Atomic uint64_t looks_cpu_us; /* CPU time of the thread that looks, in microseconds */
     _Atomic uint64_t gone;  /* connections that ended without an event, closed with what was last known */
     _Atomic uint64_t empty; /* events of connections whose counters were 0: nothing to report */
-    _Atomic uint64_t counters_reset; /* times that a connection's counters were lower than when last seen */
-    _Atomic uint64_t uncounted;      /* connections in a flowtable that does not count their packets */
-    _Atomic uint64_t packets;        /* packets that the kernel logged or queued and ctflow9 received */
-    _Atomic uint64_t packets_lost;   /* of those it logged or queued, the ones that ctflow9 did not count */
-    _Atomic uint64_t packets_other;  /* that are not IP */
+    _Atomic uint64_t counters_reset;   /* times that a connection's counters were lower than when last seen */
+    _Atomic uint64_t uncounted;        /* connections in a flowtable that does not count their packets */
+    _Atomic uint64_t interfaces_known; /* reports whose interfaces were at hand, */
+    _Atomic uint64_t interfaces_asked; /* reports that the kernel's routing was asked about */
+    _Atomic uint64_t interfaces_unknown; /* reports without interfaces, though they are looked for */
+    _Atomic uint64_t packets;            /* packets that the kernel logged or queued and ctflow9 received */
+    _Atomic uint64_t packets_lost;  /* of those it logged or queued, the ones that ctflow9 did not count */
+    _Atomic uint64_t packets_other; /* that are not IP */
     _Atomic uint64_t packets_malformed; /* whose addresses could not be read */
     _Atomic uint64_t packets_unsized;   /* that do not tell their length: counted with 0 octets */
     _Atomic uint64_t cache_full;        /* packet flows that ended because another needed their place */

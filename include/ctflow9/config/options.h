@@ -37,6 +37,7 @@ struct options {
         source_address[OPTIONS_TEXT_MAX + 1]; /* "" = the kernel chooses; else a valid IPv4 or IPv6 address */
     struct netlink_mark mark;
     struct interface_marks interface_marks;
+    uint32_t interfaces; /* enum ways_kind */
     struct interface_numbers interface_numbers;
     char netns[OPTIONS_TEXT_MAX +
                1];          /* "" = the own one; a name below /run/netns, or a path when it holds a '/' */

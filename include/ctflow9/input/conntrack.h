@@ -7,6 +7,7 @@
 #include "ctflow9/input/netlink_filter.h"
 #include "ctflow9/input/rx.h"
 #include "ctflow9/input/source.h"
+#include "ctflow9/input/ways.h"
 
 /*
  * Connection tracking: finished connections by their DESTROY events (ct_events.h), and those that last by
@@ -28,6 +29,7 @@ struct conntrack_config {
     uint64_t active_timeout_ns; /* 0 = connections are reported at their end only */
     bool adopt_full;            /* those from before are reported whole */
     uint32_t table_size;        /* connections, of all workers together; 0 = auto, see flow/table_size.h */
+    enum ways_kind ways;        /* how interfaces are known */
     struct conntrack_limits {
         unsigned notes_ring, questions_ring; /* powers of two */
         unsigned notes;                      /* rows of a dump, between two looks at everything else */

@@ -44,6 +44,9 @@ void interfaces_close(struct interfaces *interfaces); /* NULL is fine; stopped b
 int interfaces_start(struct interfaces *interfaces);
 void interfaces_stop(struct interfaces *interfaces); /* NULL is fine, and one that was not started */
 
+/* Any thread, wait-free: the number of the interface with this index; also when that is gone since. */
+uint32_t interfaces_number(const struct interfaces *interfaces, uint32_t index);
+
 /* One thread at a time: the latest table, for free(3) when the next one comes; NULL when there is none since.
  */
 struct interface_names *interfaces_take(struct interfaces *interfaces);

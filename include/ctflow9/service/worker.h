@@ -49,6 +49,7 @@ struct workers {
     struct sources sources;
     struct interface_marks marks;
     struct interfaces *interfaces; /* NULL: they have no names */
+    bool are_renumbered;           /* numbers are given to some */
     struct worker_limits limits;
     const char *netns;        /* --netns; empty = none */
     struct netns_id netns_id; /* the one that is read */
