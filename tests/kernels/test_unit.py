@@ -11,7 +11,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(HERE, "../kernel"))
 
-from lab import BINARY, PROGRAMS, run, wait_until  # noqa: E402
+from lab import BINARY, PROGRAMS, Namespace, run, wait_until  # noqa: E402
 from netflow import Port  # noqa: E402
 
 COUNT = 500
@@ -41,6 +41,16 @@ def journal():
 
 def unit_file(name):
     return os.path.join(HERE, "../../systemd", name)
+
+
+def modules():
+    with open("/proc/modules") as file:
+        return {line.split()[0] for line in file}
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def listens():
@@ -113,6 +123,39 @@ class Unit(unittest.TestCase):
             self.assertNotEqual(show("MainPID"), pid)
             self.assertIn(why, journal())
             self.flows(port, len(port.records()) + COUNT)
+
+    def test_boot_order(self):
+        """Started before there is a module, a network or a name: it is ready, says what is missing, and catches up."""
+        with open("/etc/default/ctflow9", "w") as file:
+            file.write('CTFLOW9_OPTIONS="-c 10.9.0.2 -c late.collector.example --set-sysctls"\n')
+        self.addCleanup(os.remove, "/etc/default/ctflow9")
+        run("modprobe", "-r", "nf_conntrack_netlink")
+        self.assertNotIn("nf_conntrack_netlink", modules())
+        run("systemctl", "start", "ctflow9")
+        self.addCleanup(run, "systemctl", "stop", "ctflow9")
+        self.assertEqual(show("SubState"), "running")
+        self.assertIn("nf_conntrack_netlink", modules())
+        run(f"{PROGRAMS}/make_flows", "--flows", COUNT)
+        run("conntrack", "-F")
+        for trouble in ("10.9.0.2:2055: cannot send, trying again every second",
+                        "late.collector.example:2055: the name does not resolve, trying again every 5 seconds"):
+            wait_until(lambda: trouble in journal(), f"the log says {trouble!r}")
+
+        late = Namespace("late")
+        self.addCleanup(late.remove)
+        run("ip", "link", "add", "late", "type", "veth", "peer", "near", "netns", late.name)
+        for address in "10.9.0.2/24", "10.9.0.3/24":
+            late.ip("address", "add", address, "dev", "near")
+        late.ip("link", "set", "near", "up")
+        run("ip", "address", "add", "10.9.0.1/24", "dev", "late")
+        ports = [Port(late, 2055, address) for address in ("10.9.0.2", "10.9.0.3")]
+        run("ip", "link", "set", "late", "up")
+        with open("/etc/hosts", "r+") as file:
+            before = file.read()
+            self.addCleanup(write, "/etc/hosts", before)
+            file.write("10.9.0.3 late.collector.example\n")
+        for port in ports:
+            wait_until(lambda: len(port.records()) >= COUNT, "what waited arrives")
 
     def test_instance(self):
         """A configuration of its own; modules and sysctls as at boot."""
