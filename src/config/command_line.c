@@ -261,7 +261,8 @@ static void print_version(FILE *out)
     } parts[] = {{"io_uring", CTFLOW9_URING},
                  {"NFLOG", CTFLOW9_NFLOG},
                  {"NFQUEUE", CTFLOW9_NFQUEUE},
-                 {"seccomp", CTFLOW9_SECCOMP}};
+                 {"seccomp", CTFLOW9_SECCOMP},
+                 {"fentry", CTFLOW9_FENTRY}};
     fprintf(out, "ctflow9 %s", CTFLOW9_VERSION);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         fprintf(out, " %c%s", parts[i].is_built ? '+' : '-', parts[i].name);

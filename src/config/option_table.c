@@ -239,14 +239,16 @@ const struct option_row option_table[] = {
      .name = "rx",
      .type = &option_choice,
      .offset = MEMBER(rx),
-     .choices = "auto bpf uring recvmmsg",
+     .choices = "auto bpf uring recvmmsg fentry",
      .unbuilt = CTFLOW9_URING ? NULL : "uring",
      .lacking = "io_uring",
      .fallback = "auto",
      .argument = "HOW",
      .help =
          "how events are received: bpf through a ring that a BPF program fills, uring through io_uring's, "
-         "recvmmsg with that system call, auto the one that costs least here"},
+         "recvmmsg with that system call, fentry by a BPF program in the kernel that takes what the table "
+         "has, "
+         "without any event, auto the one of the first three that costs least here"},
     {.group = reading,
      .name = "no-reliable",
      .type = &option_flag,

@@ -208,7 +208,7 @@ static int conntrack_open(struct source **source, const void *config, const stru
         log_error("no memory for reading connection tracking");
         return -ENOMEM;
     }
-    int error = ct_setup_check(opened->config.set_sysctls);
+    int error = ct_setup_check(opened->config.set_sysctls, opened->config.rx != RX_FENTRY);
     uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME);
     uint32_t table_limit = ask_table_limit();
     if (!error)

@@ -14,6 +14,7 @@
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/tell_once.h"
 #include "ctflow9/input/ct_decode.h"
+#include "ctflow9/input/ct_entry.h"
 #include "ctflow9/input/ct_guard.h"
 #include "ctflow9/input/ct_request.h"
 #include "ctflow9/input/netlink_socket.h"
@@ -84,6 +85,21 @@ static int set_rcvbuf(int fd, uint64_t octets)
     return 0;
 }
 
+/* Nothing is sent, so there is nothing that the kernel could keep. */
+static int hear_entries(struct ct_events *events, const struct ct_events_config *config)
+{
+    events->ends_are_told = true;
+    ct_guard_init(&events->guard, false, config->stats);
+    if (config->reliable && config->filter.share.index == 0)
+        log_info(
+            "with --rx=fentry the kernel keeps nothing: what the ring has no room for is lost, and counted; "
+            "--rcvbuf makes it larger");
+    log_debug("copying entries of the conntrack table at their end, part %u of %u",
+              config->filter.share.index + 1,
+              config->filter.share.count > 1 ? config->filter.share.count : 1);
+    return 0;
+}
+
 static int hear(struct ct_events *events, const struct ct_events_config *config)
 {
     events->fd = netlink_socket_open();
@@ -108,6 +124,8 @@ static int hear(struct ct_events *events, const struct ct_events_config *config)
         log_info(
             "what a program with CAP_NET_ADMIN sends is taken for the kernel's events: telling them apart "
             "in a BPF ring buffer needs CAP_PERFMON, and a kernel that is not locked down");
+    if (rx_gives_entries(events->rx))
+        return hear_entries(events, config);
     error = netlink_socket_join(events->fd, NFNLGRP_CONNTRACK_DESTROY);
     if (error)
         return refuse("hear the kernel's conntrack events", error);
@@ -172,34 +190,48 @@ static void see_end(struct ct_events *events, struct flow *flow)
     flow->end_reason = (uint8_t)flow_end_reason(flow);
 }
 
-static void take(struct ct_events *events, const struct rx_message *received, uint64_t now_ns,
-                 flow_sink *sink, void *context)
+/* false: it tells of no end, which is counted. */
+static bool read_message(struct ct_events *events, const struct rx_message *received, struct flow *flow)
 {
     struct stats *stats = events->stats;
     const struct nlmsghdr *message = received->data;
     if (received->from_program) {
         stats_count(&stats->foreign, 1);
-        return;
+        return false;
     }
     if (received->truncated) {
         stats_count(&stats->truncated, 1);
-        return;
+        return false;
     }
     if (received->octets < sizeof(*message) || message->nlmsg_len > received->octets) {
         stats_count(&stats->malformed, 1);
-        return;
+        return false;
     }
     if (message->nlmsg_type != TYPE_DESTROY) {
         stats_count(&stats->ignored, 1);
-        return;
+        return false;
     }
     stats_count(&stats->events, 1);
+    bool is_read = ct_decode(events->decoder, message, flow) == 0;
+    stats_count(&stats->malformed, !is_read);
+    return is_read;
+}
 
+static bool read_entry(struct ct_events *events, const struct rx_message *received, struct flow *flow)
+{
+    stats_count(&events->stats->events, 1);
+    ct_entry_read(received->data, flow);
+    return true;
+}
+
+static void take(struct ct_events *events, const struct rx_message *received, uint64_t now_ns,
+                 flow_sink *sink, void *context)
+{
     struct flow flow;
-    if (ct_decode(events->decoder, message, &flow) != 0) {
-        stats_count(&stats->malformed, 1);
+    bool is_read = rx_gives_entries(events->rx) ? read_entry(events, received, &flow)
+                                                : read_message(events, received, &flow);
+    if (!is_read)
         return;
-    }
     set_stamps(&flow, now_ns);
     see_end(events, &flow);
     sink(context, &flow);
@@ -251,7 +283,7 @@ void ct_events_wants_event(const struct ct_events *events, struct poll_set *set)
 uint32_t ct_events_deferred(const struct ct_events *events)
 {
     uint32_t drops;
-    return events->guard.wanted && netlink_socket_drops(events->fd, &drops) == 0 ? drops : 0;
+    return events->guard.wanted && rx_drops(events->rx, &drops) == 0 ? drops : 0;
 }
 
 /* The kernel's list of what it has not delivered, as it is read. */
@@ -279,7 +311,7 @@ int ct_events_count_kept(struct ct_events *events, uint64_t most, uint64_t limit
 
 void ct_events_stop(struct ct_events *events)
 {
-    failed(events, netlink_socket_leave(events->fd, NFNLGRP_CONNTRACK_DESTROY));
+    failed(events, rx_stop(events->rx));
     events->unlooked = true;
     events->next_look_ns = 0;
 }
@@ -287,7 +319,7 @@ void ct_events_stop(struct ct_events *events)
 static uint32_t book_drops(struct ct_events *events)
 {
     uint32_t drops;
-    if (failed(events, netlink_socket_drops(events->fd, &drops)))
+    if (failed(events, rx_drops(events->rx, &drops)))
         return 0;
     return ct_guard_book(&events->guard, drops);
 }

@@ -24,7 +24,7 @@
 static const struct sysctl {
     const char *name;
     const char *when_0;
-    const char *when_2; /* nf_conntrack_events alone knows 2 */
+    const char *when_2; /* nf_conntrack_events alone, the last one, knows 2 */
 } sysctls[] = {
     {"nf_conntrack_acct", "connections are reported without packets and octets", NULL},
     {"nf_conntrack_timestamp",
@@ -35,6 +35,7 @@ static const struct sysctl {
      "the end of connections that began before anybody listened is not told, and only noticed of those that "
      "last"},
 };
+enum { SYSCTLS = sizeof(sysctls) / sizeof(sysctls[0]) };
 
 /* Starts connection tracking in a network namespace and changes nothing else. */
 #define TRACK_COMMAND                                                            \
@@ -91,7 +92,7 @@ static void check_sysctl(const struct sysctl *sysctl, bool set)
             sysctl->name, value, meaning, sysctl->name);
 }
 
-static void check_sysctls(bool set)
+static void check_sysctls(bool set, bool events)
 {
     if (access(SYSCTL_FOLDER, X_OK) != 0) {
         const char *why = strerror(errno);
@@ -102,7 +103,7 @@ static void check_sysctls(bool set)
                   why);
         return;
     }
-    for (size_t i = 0; i < sizeof(sysctls) / sizeof(sysctls[0]); i++)
+    for (int i = 0; i < SYSCTLS - !events; i++)
         check_sysctl(&sysctls[i], set);
 }
 
@@ -222,7 +223,7 @@ static int refuse(int error)
     }
 }
 
-int ct_setup_check(bool set_sysctls)
+int ct_setup_check(bool set_sysctls, bool events)
 {
     int fd = netlink_socket_open();
     if (fd < 0)
@@ -233,7 +234,7 @@ int ct_setup_check(bool set_sysctls)
         error = refuse(error);
         goto out;
     }
-    check_sysctls(set_sysctls);
+    check_sysctls(set_sysctls, events);
     if (table.entries == 0)
         check_tracking(fd);
 out:

@@ -2,6 +2,7 @@
 #include "ctflow9/input/rx.h"
 
 #include <errno.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
 #include "ctflow9/input/bpf_filter.h"
@@ -25,6 +26,22 @@ bool rx_is_pending(const struct rx *rx)
 bool rx_tells_programs(const struct rx *rx)
 {
     return rx->tells_programs;
+}
+
+bool rx_gives_entries(const struct rx *rx)
+{
+    return rx->backend->gives_entries;
+}
+
+int rx_drops(const struct rx *rx, uint32_t *drops)
+{
+    return rx->backend->drops ? rx->backend->drops(rx, drops) : netlink_socket_drops(rx->fd, drops);
+}
+
+int rx_stop(struct rx *rx)
+{
+    return rx->backend->stop ? rx->backend->stop(rx)
+                             : netlink_socket_leave(rx->fd, NFNLGRP_CONNTRACK_DESTROY);
 }
 
 void rx_wants(const struct rx *rx, struct poll_set *set)

@@ -11,11 +11,14 @@ static const struct rx_backend *const backends[] = {
     [RX_BPF] = &rx_bpf,
     [RX_URING] = CTFLOW9_URING ? &rx_uring : NULL,
     [RX_RECVMMSG] = &rx_recvmmsg,
+    [RX_FENTRY] = CTFLOW9_FENTRY ? &rx_fentry : NULL,
 };
 
 static const char *reason(enum rx_kind kind, int error)
 {
-    return backends[kind] == NULL ? "ctflow9 was built without io_uring" : backends[kind]->reason(error);
+    if (backends[kind] != NULL)
+        return backends[kind]->reason(error);
+    return kind == RX_FENTRY ? "ctflow9 was built without it" : "ctflow9 was built without io_uring";
 }
 
 /* Not when it cannot be found out. */
@@ -59,8 +62,10 @@ static int try_to_open(struct rx **rx, int fd, enum rx_kind kind, const struct n
 
 int rx_open_choice(struct rx **rx, int fd, struct rx_choice *choice, const struct netlink_filter *filter)
 {
-    static const char *const names[] = {
-        [RX_BPF] = "a BPF ring buffer", [RX_URING] = "io_uring", [RX_RECVMMSG] = "recvmmsg"};
+    static const char *const names[] = {[RX_BPF] = "a BPF ring buffer",
+                                        [RX_URING] = "io_uring",
+                                        [RX_RECVMMSG] = "recvmmsg",
+                                        [RX_FENTRY] = "a BPF program at the end of connections"};
 
     if (choice->kind == RX_AUTO)
         choice->kind = choice->asked == RX_AUTO ? RX_BPF : choice->asked;

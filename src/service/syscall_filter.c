@@ -2,6 +2,7 @@
 #include "ctflow9/service/syscall_filter.h"
 
 #include <errno.h>
+#include <linux/bpf.h>
 #include <net/if.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -127,6 +128,8 @@ static const struct limited limited[] = {
     {CALL(socket), WORD_IS(0, AF_INET)},
     {CALL(socket), WORD_IS(0, AF_INET6)},
     {CALL(socket), WORD_IS(0, AF_NETLINK)},
+    /* --rx=fentry: how often its program was left out. */
+    {CALL(bpf), WORD_IS(0, BPF_OBJ_GET_INFO_BY_FD)},
     {CALL(ioctl), WORD_IS(1, FIONBIO)},
     {CALL(ioctl), WORD_IS(1, FIONREAD)},
     {CALL(ioctl), WORD_IS(1, SIOCGIFFLAGS)},

@@ -16,6 +16,8 @@ class Ctflow9(Process):
 
     def __init__(self, lab, *options, namespace=None, within=(), stdout=None):
         workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
+        if RX == "fentry":
+            workers = 0  # nobody listens
         wanted = lab.router.listeners() + (0 if "--no-conntrack" in options else workers)
         groups = set(str(options[options.index("--nflog") + 1]).split(",")) if "--nflog" in options else set()
         queues = str(options[options.index("--nfqueue") + 1]).split("-") if "--nfqueue" in options else []
@@ -29,6 +31,8 @@ class Ctflow9(Process):
             return (lab.router.listeners() >= wanted and (not groups or groups <= lab.router.nflog_groups())
                     and (not queues or queues <= lab.router.queues() and self.takes_signals()))
         wait_until(listening, "ctflow9 listens")
+        if RX == "fentry" and "--no-conntrack" not in options:
+            self.wait_log("with --rx=fentry the kernel keeps nothing")
         if queues:
             self.ask()  # packets pass them by until all is set up
 

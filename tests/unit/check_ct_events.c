@@ -4,6 +4,7 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 
+#include "ctflow9/input/ct_entry.h"
 #include "ctflow9/input/rx_choose.h"
 #include "unit/ct_lab.h"
 
@@ -15,6 +16,9 @@ static struct rx_message script[1000];
 static unsigned script_count, script_next;
 static int script_error; /* told once, after the messages */
 static bool script_pending;
+static bool script_entries; /* they are struct ct_entry */
+static uint32_t script_drops;
+static bool script_stopped;
 
 int rx_open_choice(struct rx **rx, int fd, struct rx_choice *choice, const struct netlink_filter *filter)
 {
@@ -55,6 +59,26 @@ bool rx_tells_programs(const struct rx *rx)
 {
     ck_assert_ptr_null(rx);
     return true;
+}
+
+bool rx_gives_entries(const struct rx *rx)
+{
+    ck_assert_ptr_null(rx);
+    return script_entries;
+}
+
+int rx_drops(const struct rx *rx, uint32_t *drops)
+{
+    ck_assert_ptr_null(rx);
+    *drops = script_drops;
+    return 0;
+}
+
+int rx_stop(struct rx *rx)
+{
+    ck_assert_ptr_null(rx);
+    script_stopped = true;
+    return 0;
 }
 
 void rx_wants(const struct rx *rx, struct poll_set *set)
@@ -426,6 +450,46 @@ START_TEST(tells_of_a_failing_socket_once_a_minute)
 }
 END_TEST
 
+START_TEST(takes_entries_for_ends)
+{
+    static const struct ct_entry entry = {
+        .tuple = {{.family = AF_INET, .protocol = IPPROTO_TCP}, {.family = AF_INET, .protocol = IPPROTO_TCP}},
+        .tcp_state = TCP_CONNTRACK_TIME_WAIT,
+        .id = 5,
+        .has = CT_ENTRY_HAS_COUNTERS};
+    script_entries = true;
+    struct ct_events *events = open_events(true);
+    script[script_count++] = (struct rx_message){.data = &entry, .octets = sizeof(entry)};
+    ck_assert_uint_eq(drain(events), 1);
+    ck_assert_uint_eq(stats.events, 1);
+    ck_assert_uint_eq(flow_count, 1);
+    ck_assert_uint_eq(flows[0].id, 5);
+    ck_assert(flow_has(&flows[0], FLOW_END_TOLD));
+    ck_assert_int_eq(flows[0].end_reason, FLOW_END_DETECTED);
+    ck_assert_uint_eq(flows[0].stop_ns, wall_clock.wall_ns); /* no stamps */
+    ct_events_stop(events);
+    ck_assert(script_stopped);
+    ct_events_close(events);
+}
+END_TEST
+
+/* Though what does not fit is to be kept: of entries nothing is. */
+START_TEST(books_entries_without_room_as_lost)
+{
+    script_entries = true;
+    struct ct_events *events = open_events(true);
+    int captured = lab_capture_stderr();
+    script_drops = 3;
+    ct_events_stop(events);
+    ct_events_run(events, at_ms(1000));
+    ck_assert_uint_eq(stats.lost, 3);
+    ck_assert_uint_eq(stats.deferred, 0);
+    ck_assert_uint_eq(ct_events_deferred(events), 0);
+    ck_assert_ptr_nonnull(strstr(lab_stderr(captured), "3 events were lost"));
+    ct_events_close(events);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("ct_events");
@@ -442,6 +506,8 @@ int main(void)
     tcase_add_test(tcase, wakes_nobody_at_rest);
     tcase_add_test(tcase, waits_for_the_socket);
     tcase_add_test(tcase, tells_of_a_failing_socket_once_a_minute);
+    tcase_add_test(tcase, takes_entries_for_ends);
+    tcase_add_test(tcase, books_entries_without_room_as_lost);
     Suite *suite = suite_create("ct_events");
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

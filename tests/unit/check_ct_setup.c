@@ -26,7 +26,7 @@ static uint32_t count_entries(void)
 static const char *check(bool set_sysctls, int expected)
 {
     int fd = lab_capture_stderr();
-    ck_assert_int_eq(ct_setup_check(set_sysctls), expected);
+    ck_assert_int_eq(ct_setup_check(set_sysctls, true), expected);
     const char *text = lab_stderr(fd);
     close(fd);
     return text;

@@ -461,9 +461,10 @@ void ct_events_wants(const struct ct_events *events, struct poll_set *set)
 
 /* What else conntrack and the workers ask. */
 
-int ct_setup_check(bool set_sysctls)
+int ct_setup_check(bool set_sysctls, bool events)
 {
     (void)set_sysctls;
+    (void)events;
     return 0;
 }
 

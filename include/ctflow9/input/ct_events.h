@@ -14,7 +14,8 @@
 
 /*
  * The stream of finished connections: the socket that hears ctnetlink's DESTROY events, its receiver, the
- * decoder and the table guard put together. One thread owns it.
+ * decoder and the table guard put together. With RX_FENTRY it is no events but the kernel's entries
+ * themselves that come, and the kernel keeps nothing: what finds no room is lost. One thread owns it.
  */
 struct ct_events;
 

@@ -13,6 +13,7 @@
  * 1; then warns of each that is not 1, and of a namespace in which no rule makes the kernel track connections
  * (the table is empty and a datagram sent over the namespace's own loopback is not tracked). Returns 0
  * (warnings do not stop anything), -ENOTSUP when the kernel has no conntrack, or -EPERM without
- * CAP_NET_ADMIN, each with its line logged.
+ * CAP_NET_ADMIN, each with its line logged. Without events, nf_conntrack_events is left alone: nobody is to
+ * hear any.
  */
-int ct_setup_check(bool set_sysctls);
+int ct_setup_check(bool set_sysctls, bool events);

@@ -14,6 +14,9 @@
  * before it is ever queued, or io_uring's ring of buffers, into which the kernel receives them. recvmmsg(2)
  * is there everywhere. One thread owns it: the one that calls rx_receive() first. Others may open and close
  * it.
+ *
+ * A fourth way, RX_FENTRY, takes no messages at all: the kernel's entries themselves, as they end, come
+ * through a BPF ring buffer (rx_fentry.c).
  */
 struct rx;
 
@@ -23,7 +26,7 @@ enum {
 };
 
 /* In the order of the choices of --rx. */
-enum rx_kind { RX_AUTO, RX_BPF, RX_URING, RX_RECVMMSG };
+enum rx_kind { RX_AUTO, RX_BPF, RX_URING, RX_RECVMMSG, RX_FENTRY };
 
 struct rx_message {
     const void *data; /* aligned for struct nlmsghdr; valid until the next rx_receive() */
@@ -51,6 +54,19 @@ bool rx_is_pending(const struct rx *rx);
  */
 bool rx_tells_programs(const struct rx *rx);
 
+/* What comes are no messages, but a struct ct_entry each (ct_entry.h). Their socket need not join any group.
+ */
+bool rx_gives_entries(const struct rx *rx);
+
+/*
+ * How many there was no room for since it was opened; wraps. The kernel may send messages again
+ * (netlink_socket.h); entries are lost. 0 or -errno.
+ */
+int rx_drops(const struct rx *rx, uint32_t *drops);
+
+/* Nothing more comes, but for what was on its way; it stays to be received. 0 or -errno. */
+int rx_stop(struct rx *rx);
+
 /* What becomes readable when something waits, and is so until it was taken, except for what a limit left. */
 void rx_wants(const struct rx *rx, struct poll_set *set);
 
@@ -59,6 +75,7 @@ void rx_wants(const struct rx *rx, struct poll_set *set);
 /* A way to receive. Each function does what is said of its namesake; filter may be NULL:
  * everything that the socket's own filter lets pass. */
 struct rx_backend {
+    bool gives_entries;
     /* 0 when what it takes is available, or -errno; NULL = opening tells. */
     int (*probe)(void);
     /* Why it could not be opened, for people. */
@@ -66,6 +83,8 @@ struct rx_backend {
     int (*open)(struct rx **rx, int fd, const struct netlink_filter *filter);
     void (*close)(struct rx *rx);
     int (*receive)(struct rx *rx, unsigned limit, const struct rx_message **messages);
+    int (*drops)(const struct rx *rx, uint32_t *drops); /* NULL = the socket counts them */
+    int (*stop)(struct rx *rx);                         /* NULL = the socket leaves its group */
 };
 
 /* The first member of what a backend opens. */
@@ -86,7 +105,8 @@ int rx_filter_socket(int fd, const struct netlink_filter *filter, bool *tells_pr
 
 extern const struct rx_backend rx_bpf; /* always attaches a filter: that is what fills its ring */
 extern const struct rx_backend rx_recvmmsg;
-extern const struct rx_backend rx_uring; /* not there when built without io_uring: CTFLOW9_URING is 0 */
+extern const struct rx_backend rx_uring;  /* not there when built without io_uring: CTFLOW9_URING is 0 */
+extern const struct rx_backend rx_fentry; /* not there when built without it: CTFLOW9_FENTRY is 0 */
 
 /* A reason that any backend may have. */
 const char *rx_lack(int error);
