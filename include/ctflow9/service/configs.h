@@ -8,7 +8,7 @@
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/metrics.h"
 #include "ctflow9/service/privileges.h"
-#include "ctflow9/service/workers.h"
+#include "ctflow9/service/workers_config.h"
 
 /*
  * What the options come to for each part: the only place that knows both. Parts get a config of their own,

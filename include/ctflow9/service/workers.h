@@ -4,15 +4,12 @@
 #include <stdbool.h>
 
 #include "ctflow9/base/stats.h"
-#include "ctflow9/input/interface_marks.h"
-#include "ctflow9/input/interfaces.h"
-#include "ctflow9/input/sources.h"
 #include "ctflow9/service/exporter.h"
 #include "ctflow9/service/metrics.h"
 #include "ctflow9/service/notify.h"
 #include "ctflow9/service/reload.h"
 #include "ctflow9/service/signals.h"
-#include "ctflow9/service/worker_limits.h"
+#include "ctflow9/service/workers_config.h"
 
 /*
  * The threads that read. Each worker does its part of every source (source.h), and knows nothing else of
@@ -25,18 +22,6 @@
  * whose ring is full leaves its events in the socket until there is room.
  */
 struct workers;
-
-struct workers_config {
-    unsigned count;        /* 0 = one for each core, up to 8 */
-    const char *netns;     /* --netns, "" = the own one; outlives the workers */
-    struct notify *notify; /* is told that they read, and then how they get on; outlives them; may be NULL */
-    struct metrics *metrics; /* likewise is given what there is to tell */
-    struct reload *reload;   /* is asked by SIGHUP; outlives them; may be NULL */
-    struct sources_config sources;
-    struct interface_marks marks;
-    struct interfaces_config interfaces; /* numbers is NULL: they have no names */
-    struct worker_limits limits;         /* for tests; all 0 = as is good */
-};
 
 /* Opens all sources, in the thread's present network namespace. 0 or -errno, with the reason logged. */
 int workers_open(struct workers **workers, const struct workers_config *config);
