@@ -37,6 +37,7 @@ static struct options rig_options;
 static struct stats rig_stats;
 static struct packet *rig_packet;
 static struct collectors *rig_udp;
+static bool rig_probe;
 static struct instant rig_now;
 static unsigned rig_next_number;
 
@@ -77,7 +78,8 @@ static inline int rig_try_open(void)
                                                 .template_refresh_s = rig_options.template_refresh_s,
                                                 .template_datagrams = rig_options.template_datagrams},
                                        .max_datagram = rig_options.max_datagram,
-                                       .packet = rig_packet};
+                                       .packet = rig_packet,
+                                       .probe = rig_probe};
     snprintf(config.each.source_address, sizeof(config.each.source_address), "%s",
              rig_options.source_address);
     return collectors_open(&rig_udp, &config, rig_now);

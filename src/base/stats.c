@@ -116,6 +116,8 @@ static const struct stats_row collector_rows[] = {
      .help = "Times the socket to the collector was connected anew."},
     {COUNTER(lookups_failed), .metric = "collector_lookups_failed_total",
      .help = "Times the collector's name could not be resolved."},
+    {COUNTER(flows_passed_over), .metric = "collector_flows_passed_over_total",
+     .help = "Flows that others of the collector's group got, while it was unreachable."},
     {MEMBER(up), .kind = STATS_GAUGE, .metric = "collector_up",
      .help = "Whether nothing is known to keep the collector from taking records: 1, else 0."},
     {MEMBER(queued_records), .kind = STATS_GAUGE, .metric = "collector_queued_records",

@@ -130,10 +130,8 @@ const struct option_type option_listen = {
 
 /* ---- collectors ---- */
 
-static int set_collector(const struct option_row *row, struct options *options, const char *text,
-                         struct option_error *why)
+static int add_collector(struct options *options, const char *text, unsigned group, struct option_error *why)
 {
-    (void)row;
     struct host_port collector;
     struct host_port_parts parts;
     enum host_port_fault fault = host_port_read(&collector, &parts, text, DEFAULT_PORT);
@@ -147,18 +145,71 @@ static int set_collector(const struct option_row *row, struct options *options, 
     }
     if (options->collector_count == OPTIONS_COLLECTORS_MAX)
         return option_error(why, "'%.300s' is one too many: give %d at most", text, OPTIONS_COLLECTORS_MAX);
+    options->collector_groups[options->collector_count] = (uint8_t)group;
     options->collectors[options->collector_count++] = collector;
     return 0;
+}
+
+static unsigned next_group(const struct options *options)
+{
+    unsigned last = 0;
+    for (size_t i = 0; i < options->collector_count; i++)
+        if (options->collector_groups[i] > last)
+            last = options->collector_groups[i];
+    return last + 1;
+}
+
+/* One that gets every flow, or several with commas, which share the flows. */
+static int set_collector(const struct option_row *row, struct options *options, const char *text,
+                         struct option_error *why)
+{
+    (void)row;
+    if (!strchr(text, ','))
+        return add_collector(options, text, 0, why);
+    unsigned group = next_group(options);
+    int error = 0;
+    for (const char *at = text; at && !error; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+        char member[2 * HOST_PORT_TEXT_MAX];
+        size_t octets = strcspn(at, ",");
+        if (octets == 0)
+            return option_error(why, "'%.300s' lacks a collector beside a comma", text);
+        if (octets >= sizeof(member))
+            return refuse(HOST_PORT_TOO_LONG, at, "", "", why);
+        snprintf(member, sizeof(member), "%.*s", (int)octets, at);
+        error = add_collector(options, member, group, why);
+    }
+    return error;
+}
+
+/* Whether a collector is in the group of the one before it. */
+static bool shares_with_last(const struct options *options, size_t index)
+{
+    return index > 0 && options->collector_groups[index] > 0 &&
+           options->collector_groups[index] == options->collector_groups[index - 1];
+}
+
+/* Of the group that begins at *index, as it was given; *index is moved after it. */
+static json_t *group_json(const struct options *options, size_t *index)
+{
+    json_t *members = json_string("");
+    do {
+        char text[HOST_PORT_TEXT_MAX];
+        json_t *more =
+            json_sprintf("%s%s%s", json_string_value(members), json_string_length(members) > 0 ? "," : "",
+                         host_port_write(&options->collectors[*index], text));
+        json_decref(members);
+        members = more;
+        ++*index;
+    } while (members && *index < options->collector_count && shares_with_last(options, *index));
+    return members;
 }
 
 static json_t *collectors_json(const struct option_row *row, const struct options *options)
 {
     (void)row;
     json_t *array = json_array();
-    for (size_t i = 0; i < options->collector_count; i++) {
-        char text[HOST_PORT_TEXT_MAX];
-        host_port_write(&options->collectors[i], text);
-        if (json_array_append_new(array, json_string(text)) != 0) {
+    for (size_t i = 0; i < options->collector_count;) {
+        if (json_array_append_new(array, group_json(options, &i)) != 0) {
             json_decref(array);
             return NULL;
         }

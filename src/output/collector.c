@@ -18,6 +18,7 @@
 #define TEMPLATES_AGAIN_NS NS_PER_S /* between templates that errors and losses ask for */
 #define PACE_BURST_NS      (10 * NS_PER_MS)
 #define QUIET_NS           (10 * NS_PER_S) /* without ICMP errors: the collector takes datagrams again */
+#define PROBED_NS          (2 * NS_PER_S)  /* likewise, where it is probed */
 #define TELL_AGAIN_NS      (60 * NS_PER_S)
 #define LOOK_UP_AGAIN_NS   (60 * NS_PER_S)
 #define LOOK_UP_RETRY_NS   (5 * NS_PER_S)
@@ -76,8 +77,10 @@ struct collector {
     uint64_t retry_ns;    /* nothing is tried before */
     uint64_t connected_ns;
     uint64_t source_check_ns;
-    uint64_t icmp_ns; /* the last ICMP error */
-    int suspect;      /* the errno of the last send, perhaps an ICMP error's: the next one tells; 0 = none */
+    uint64_t icmp_ns;        /* the last ICMP error */
+    uint64_t unreachable_ns; /* since when, where it is probed; 0 = it is not */
+    uint64_t unanswered_ns;  /* since when sends have had no error; 0 = the last one had */
+    int suspect; /* the errno of the last send, perhaps an ICMP error's: the next one tells; 0 = none */
     struct tell_once moves;
     struct progress progress;
     struct collector_stats stats;
@@ -109,6 +112,23 @@ static bool ends(struct collector *collector, enum trouble trouble)
     collector->troubles &= ~(1U << trouble);
     collector->told &= ~(1U << trouble);
     return told;
+}
+
+static void becomes_unreachable(struct collector *collector)
+{
+    collector->unanswered_ns = 0;
+    if (collector->common->probe && collector->unreachable_ns == 0)
+        collector->unreachable_ns = collector->common->now_ns;
+}
+
+/* Something has left. An error would have come back with what followed. */
+static void may_be_reachable(struct collector *collector)
+{
+    uint64_t now_ns = collector->common->now_ns;
+    if (collector->unanswered_ns == 0)
+        collector->unanswered_ns = now_ns;
+    if (now_ns >= collector->unanswered_ns + PROBED_NS)
+        collector->unreachable_ns = 0;
 }
 
 int collector_open(struct collector **collector, const struct host_port *peer,
@@ -152,6 +172,8 @@ static void resolved(void *context, const struct sockaddr_storage *addresses, si
     if (count == 0) {
         collector->look_up_ns = collector->common->now_ns + LOOK_UP_RETRY_NS;
         stats_count(&collector->stats.lookups_failed, 1);
+        if (collector->address_count == 0)
+            becomes_unreachable(collector);
         if (begins(collector, TROUBLE_NAME, 0))
             log_warnx("collector %s: the name does not resolve, trying again every 5 seconds: %s",
                       collector->name, why);
@@ -187,6 +209,7 @@ static void leave_address(struct collector *collector, uint64_t retry_ns)
 
 static void cannot_send(struct collector *collector, int error)
 {
+    becomes_unreachable(collector);
     if (begins(collector, TROUBLE_SEND, error))
         log_warnx("collector %s: cannot send, trying again every second: %s%s", collector->name,
                   strerror(error), udp_socket_hint(error));
@@ -219,6 +242,7 @@ static void use_socket(struct collector *collector, int fd)
     collector->connected = true;
     collector->segment = true;
     collector->suspect = 0;
+    collector->unanswered_ns = 0;
     collector->connected_ns = collector->common->now_ns;
     collector->source_check_ns = collector->connected_ns + SOURCE_CHECK_NS;
     collector->progress.templates_due_ns = 0;
@@ -287,8 +311,8 @@ static uint64_t templates_at_ns(const struct collector *collector, const struct 
 {
     if (progress->data_datagrams >= collector->common->config.template_datagrams)
         return 0;
-    bool wanted =
-        progress->templates_wanted || !packet_has_named(collector->common->packet, &progress->naming);
+    bool wanted = progress->templates_wanted || collector->unreachable_ns > 0 ||
+                  !packet_has_named(collector->common->packet, &progress->naming);
     if (wanted && progress->templates_again_ns < progress->templates_due_ns)
         return progress->templates_again_ns;
     return progress->templates_due_ns;
@@ -297,7 +321,8 @@ static uint64_t templates_at_ns(const struct collector *collector, const struct 
 /* When the next data datagram may go. */
 static uint64_t data_at_ns(const struct collector *collector, const struct progress *progress)
 {
-    if (!is_waiting(collector, progress) || (progress->held && progress->position >= progress->covered))
+    if (!is_waiting(collector, progress) || collector->unreachable_ns > 0 ||
+        (progress->held && progress->position >= progress->covered))
         return POLL_SET_NEVER;
     return progress->pace_ns;
 }
@@ -418,10 +443,12 @@ static void take_icmp_errors(struct collector *collector, unsigned count, int er
     collector->progress.templates_wanted = true;
     collector->progress.naming = (struct packet_naming){0};
     collector->progress.held = true;
+    if (error != EMSGSIZE) /* that one tells the path's MTU */
+        becomes_unreachable(collector);
     if (begins(collector, TROUBLE_ICMP, error))
         log_warnx("collector %s: ICMP errors come back, sending on: %s", collector->name,
                   udp_socket_icmp_cause(error));
-    if (collector->address_count > 1 && error != EMSGSIZE) /* that one tells the path's MTU */
+    if (collector->address_count > 1 && error != EMSGSIZE)
         leave_address(collector, collector->connected_ns + RETRY_NS);
 }
 
@@ -446,6 +473,7 @@ static void account(struct collector *collector, unsigned count, struct instant 
     }
     if (collector->suspect != 0) /* only once: it came back for an earlier send */
         take_icmp_errors(collector, 1, collector->suspect);
+    may_be_reachable(collector);
     if (collector->troubles == 0)
         return;
     if (ends(collector, TROUBLE_SEND))
@@ -616,7 +644,8 @@ bool collector_pending(const struct collector *collector)
     unsigned obstacles = 1U << TROUBLE_SEND;
     if (collector->address_count == 0)
         obstacles |= 1U << TROUBLE_NAME;
-    return is_waiting(collector, &collector->progress) && !(collector->troubles & obstacles);
+    return is_waiting(collector, &collector->progress) && collector->unreachable_ns == 0 &&
+           !(collector->troubles & obstacles);
 }
 
 const struct host_port *collector_peer(const struct collector *collector)
@@ -627,6 +656,16 @@ const struct host_port *collector_peer(const struct collector *collector)
 const char *collector_name(const struct collector *collector)
 {
     return collector->name;
+}
+
+uint64_t collector_unreachable_ns(const struct collector *collector)
+{
+    return collector->unreachable_ns;
+}
+
+void collector_count_passed_over(struct collector *collector)
+{
+    stats_count(&collector->stats.flows_passed_over, 1);
 }
 
 void collector_note_present(struct collector *collector)

@@ -95,6 +95,7 @@ int collectors_open(struct collectors **collectors, const struct collectors_conf
     pthread_mutex_init(&opened->lock, NULL);
     opened->common.config = config->each;
     opened->common.packet = config->packet;
+    opened->common.probe = config->probe;
     opened->common.source_family = source_family(&config->each);
     opened->common.now_ns = now.monotonic_ns;
 
@@ -344,6 +345,25 @@ uint64_t collectors_records_dropped(struct collectors *collectors)
                                         memory_order_relaxed);
     pthread_mutex_unlock(&collectors->lock);
     return dropped;
+}
+
+uint64_t collectors_unreachable_ns(const struct collectors *collectors)
+{
+    uint64_t latest_ns = 0;
+    for (size_t i = 0; i < collectors->count; i++) {
+        uint64_t since_ns = collector_unreachable_ns(collectors->collector[i]);
+        if (since_ns == 0)
+            return 0;
+        if (since_ns > latest_ns)
+            latest_ns = since_ns;
+    }
+    return latest_ns;
+}
+
+void collectors_count_passed_over(struct collectors *collectors)
+{
+    if (collectors->count > 0)
+        collector_count_passed_over(collectors->collector[0]);
 }
 
 size_t collectors_count(const struct collectors *collectors)

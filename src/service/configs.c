@@ -71,7 +71,9 @@ void configs_of_export(struct exporter_config *config, const struct options *opt
 {
     *config = (struct exporter_config){
         .collectors = options->collectors,
+        .collector_groups = options->collector_groups,
         .collector_count = options->collector_count,
+        .balance = (enum balance_kind)options->balance,
         .each = {.max_rate = options->max_rate,
                  .queue = options->queue,
                  .template_refresh_s = options->template_refresh_s,

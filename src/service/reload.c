@@ -13,6 +13,7 @@
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/wake.h"
 #include "ctflow9/config/command_line.h"
+#include "ctflow9/config/option_host.h"
 #include "ctflow9/config/option_table.h"
 #include "ctflow9/service/configs.h"
 
@@ -94,6 +95,28 @@ static char *text_of(const struct option_row *row, const struct options *options
     return text;
 }
 
+/* The collector in a group that comes next from *index on; NULL = there is none. */
+static const struct host_port *next_in_group(const struct options *options, size_t *index)
+{
+    while (*index < options->collector_count && options->collector_groups[*index] == 0)
+        ++*index;
+    return *index < options->collector_count ? &options->collectors[*index] : NULL;
+}
+
+/* Collectors that get every flow may come and go; groups stay. */
+static bool has_same_groups(const struct options *one, const struct options *other)
+{
+    size_t i = 0, j = 0;
+    for (;; i++, j++) {
+        const struct host_port *mine = next_in_group(one, &i);
+        const struct host_port *its = next_in_group(other, &j);
+        if (!mine || !its)
+            return mine == its;
+        if (!host_port_is_same(mine, its) || one->collector_groups[i] != other->collector_groups[j])
+            return false;
+    }
+}
+
 static void tell_kept(const struct option_row *row, const struct reload *reload)
 {
     char *present = text_of(row, &reload->present);
@@ -115,6 +138,7 @@ static bool is_0(const struct option_row *row, const struct options *options)
 static bool can_change(const struct option_row *row, const struct reload *reload)
 {
     return row->reloads &&
+           (row->type != &option_collectors || has_same_groups(&reload->present, &reload->wanted)) &&
            !(row->stays_on_or_off && (is_0(row, &reload->present) || is_0(row, &reload->wanted)));
 }
 

@@ -429,6 +429,50 @@ START_TEST(what_the_collector_sends_takes_no_room)
 }
 END_TEST
 
+/* Data waits for it from the first error on, and templates ask once a second whether it is there again. */
+START_TEST(one_that_is_probed_is_waited_for)
+{
+    receiver = rig_receiver("127.0.0.1", 0);
+    uint16_t port = rig_port(receiver);
+    rig_add_collector("127.0.0.1", port);
+    rig_probe = true;
+    rig_open();
+    rig_queue(10);
+    rig_run();
+    rig_expect_templates(receiver, 0);
+    rig_expect_data(receiver, 1, 0);
+    close(receiver);
+    rig_queue(10); /* is lost, and tells */
+    rig_run();
+    ck_assert_uint_eq(collectors_unreachable_ns(rig_udp), 0);
+    rig_queue(10);
+    rig_run();
+    uint64_t since_ns = rig_now.monotonic_ns;
+    ck_assert_uint_eq(collectors_unreachable_ns(rig_udp), since_ns);
+    ck_assert(!collectors_pending(rig_udp));
+    for (unsigned i = 0; i < 8; i++) {
+        ck_assert_uint_le(rig_deadline_ns(), rig_now.monotonic_ns + NS_PER_S);
+        rig_run_after(NS_PER_S);
+        ck_assert_uint_eq(collectors_unreachable_ns(rig_udp), since_ns);
+    }
+    ck_assert_uint_eq(rig_collector(0)->records, 20);
+
+    receiver = rig_receiver("127.0.0.1", port);
+    unsigned seconds = 0;
+    for (; collectors_unreachable_ns(rig_udp) != 0; seconds++)
+        rig_run_after(NS_PER_S);
+    ck_assert_uint_le(seconds, 4);
+    rig_run_after(NS_PER_S);
+    struct rig_datagram datagram;
+    do
+        datagram = rig_expect(receiver);
+    while (datagram.templates);
+    ck_assert_uint_eq(datagram.number, 2);
+    ck_assert_uint_eq(rig_collector(0)->records_dropped, 0);
+    ck_assert_uint_eq(rig_deadline_ns() > rig_now.monotonic_ns + 50 * NS_PER_S, true);
+}
+END_TEST
+
 START_TEST(an_idle_closed_port_wakes_nobody)
 {
     int closed = rig_receiver("127.0.0.1", 0);
@@ -516,6 +560,7 @@ int main(void)
     tcase_add_test(tests, a_paced_datagram_goes_at_its_deadline);
     tcase_add_test(tests, a_closed_port_that_opens_again_gets_templates);
     tcase_add_test(tests, what_the_collector_sends_takes_no_room);
+    tcase_add_test(tests, one_that_is_probed_is_waited_for);
     tcase_add_test(tests, an_idle_closed_port_wakes_nobody);
     tcase_add_test(tests, ipv6_works_alike);
     tcase_add_test(tests, the_source_address_is_used);

@@ -177,7 +177,7 @@ static const struct {
      "collector: this is of the wrong type: give a string or an array of strings"},
     /* Everything that could lead the search for the line astray stands in front of the fault. */
     {"\n{ \"collector\": [\"a,b}\\\"{\",\n \"]\\\\\"],\n \"x\": 1 }", 2,
-     "collector: 'a,b}\"{' is neither an address nor a host name"},
+     "collector: 'b}\"{' is neither an address nor a host name"},
     {"{ \"netns\": \"a,\\\"b\\\\\", \"fields\": [\"mark\",\n\"zone\"],\n \"mark\": \"1\", \"print\": true,\n "
      "\"json\": 1,"
      " \"verbose\": 2 }",

@@ -383,6 +383,41 @@ START_TEST(a_collector)
 }
 END_TEST
 
+/* With commas they share the flows; what --check prints for them means the same. */
+START_TEST(groups_of_collectors)
+{
+    static const uint8_t groups[] = {1, 1, 1, 0, 2, 2};
+    static const char printed[] = "[\"a:2055,192.0.2.1:99,[2001:db8::1]:2055\",\"b:2055\",\"c:1,c:2\"]";
+    check_set("collector", "a,192.0.2.1:99,2001:db8::1");
+    check_set("collector", "b");
+    check_set("collector", "c:1,c:2");
+    ck_assert_uint_eq(options.collector_count, sizeof(groups));
+    ck_assert_mem_eq(options.collector_groups, groups, sizeof(groups));
+    ck_assert_str_eq(options.collectors[2].host, "2001:db8::1");
+    check_json("collector", printed);
+    option_value_clear(option_table_find("collector"), &options);
+
+    json_t *array = json_loads(printed, 0, NULL), *value;
+    size_t index;
+    json_array_foreach(array, index, value)
+        ck_assert_int_eq(option_value_set_json(option_table_find("collector"), &options, value, &why), 0);
+    json_decref(array);
+    ck_assert_mem_eq(options.collector_groups, groups, sizeof(groups));
+    check_json("collector", printed);
+}
+END_TEST
+
+START_TEST(no_group_of_collectors)
+{
+    check_refused("collector", "a,", "'a,' lacks a collector beside a comma");
+    check_refused("collector", ",a", "lacks a collector beside a comma");
+    check_refused("collector", "b,,c", "lacks a collector beside a comma");
+    check_refused("collector", "d,d:2055", "'d:2055' is given twice");
+    check_refused("collector", "e,f:0", "'0' is not a port");
+    check_refused("collector", "g, h", "' h' is neither an address nor a host name");
+}
+END_TEST
+
 static const struct {
     const char *text, *hint;
 } no_collectors[] = {
@@ -653,6 +688,8 @@ int main(void)
     tcase_add_test(tests, pairs_of_masks);
     tcase_add_test(tests, fields);
     tcase_add_loop_test(tests, a_collector, 0, sizeof(collectors) / sizeof(collectors[0]));
+    tcase_add_test(tests, groups_of_collectors);
+    tcase_add_test(tests, no_group_of_collectors);
     tcase_add_loop_test(tests, no_collector, 0, sizeof(no_collectors) / sizeof(no_collectors[0]));
     tcase_add_test(tests, host_names_have_limits);
     tcase_add_test(tests, a_place_to_listen_at);

@@ -137,12 +137,14 @@ START_TEST(every_counter_of_a_collector)
                                           .send_errors = 6,
                                           .unreachable = 7,
                                           .reconnects = 8,
-                                          .lookups_failed = 9};
+                                          .lookups_failed = 9,
+                                          .flows_passed_over = 10};
     stats_log_collector("[2001:db8::1]:2055", &stats);
     ck_assert_str_eq(
         written(),
         "ctflow9: totals of [2001:db8::1]:2055: records 1, datagrams 2, octets 3, records_dropped 4, "
-        "datagrams_dropped 5, send_errors 6, unreachable 7, reconnects 8, lookups_failed 9\n");
+        "datagrams_dropped 5, send_errors 6, unreachable 7, reconnects 8, lookups_failed 9, "
+        "flows_passed_over 10\n");
 }
 END_TEST
 
@@ -158,7 +160,7 @@ START_TEST(the_largest_numbers_fit)
     memset(name, 'n', sizeof(name));
     name[255] = '\0';
     stats_log_collector(name, &collector);
-    ck_assert_ptr_nonnull(strstr(written(), "lookups_failed 18446744073709551615\n"));
+    ck_assert_ptr_nonnull(strstr(written(), "flows_passed_over 18446744073709551615\n"));
 }
 END_TEST
 

@@ -86,7 +86,8 @@ struct collector_stats {
     _Atomic uint64_t unreachable;       /* ICMP errors that came back (closed port, no route, …) */
     _Atomic uint64_t
         reconnects; /* times the socket was connected anew (local address lost, host name moved) */
-    _Atomic uint64_t lookups_failed; /* times the host name could not be resolved */
+    _Atomic uint64_t lookups_failed;    /* times the host name could not be resolved */
+    _Atomic uint64_t flows_passed_over; /* flows that others of its group got, while it was unreachable */
 
     /* What goes out as metrics alone. */
     _Atomic uint64_t up;             /* present: 1 = nothing is known to keep it from taking records */

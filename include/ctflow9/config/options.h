@@ -22,7 +22,9 @@ enum options_adopt { ADOPT_BASELINE, ADOPT_FULL };
 
 struct options {
     struct host_port collectors[OPTIONS_COLLECTORS_MAX];
+    uint8_t collector_groups[OPTIONS_COLLECTORS_MAX]; /* as feeds.h has them */
     size_t collector_count;
+    uint32_t balance; /* enum balance_kind */
     bool print;
     bool json;
     char json_socket[OPTIONS_TEXT_MAX + 1]; /* "" = none */

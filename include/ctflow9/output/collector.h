@@ -33,6 +33,7 @@ struct collector_config {
 struct collector_common {
     struct collector_config config;
     struct packet *packet; /* for templates */
+    bool probe;            /* those that are unreachable */
     struct datagram_ring *ring;
     struct datagram_batch *batch;
     struct resolver *resolver;
@@ -71,6 +72,10 @@ void collector_trim(struct collector *collector);
 
 /* Datagrams wait, and nothing is known to keep the collector from taking them. */
 bool collector_pending(const struct collector *collector);
+
+/* Since when it is unreachable, monotonic; 0 = it is not, as far as known. Only where it is probed. */
+uint64_t collector_unreachable_ns(const struct collector *collector);
+void collector_count_passed_over(struct collector *collector);
 
 /* Sets the counters' present values, up and queued_records. */
 void collector_note_present(struct collector *collector);

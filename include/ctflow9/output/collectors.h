@@ -42,6 +42,9 @@
  *  - Host names are looked up in the background, again every minute, and every five seconds while that fails.
  *    When the address in use is no longer among the answers the socket is connected anew. Numeric addresses
  *    are never looked up.
+ *  - Where they are to be probed, data waits for one that is unreachable (ICMP errors come back, or every
+ * send or look-up fails), and templates go once a second: it is reachable again when some have gone for two
+ * seconds and nothing came back.
  *  - Troubles are logged when they begin and when they end, for each collector and kind.
  */
 struct collectors;
@@ -52,6 +55,7 @@ struct collectors_config {
     struct collector_config each;
     uint32_t max_datagram; /* octets of UDP payload */
     struct packet *packet; /* for templates; outlives the collectors; NULL when there is no collector */
+    bool probe;            /* the same in every change */
 };
 
 /*
@@ -107,6 +111,12 @@ void collectors_use_packet(struct collectors *collectors, struct packet *packet)
 
 /* Any thread: data records that were dropped so far, of all that there ever were. */
 uint64_t collectors_records_dropped(struct collectors *collectors);
+
+/* Since when none is reachable, monotonic; 0 = one is, as far as known. Only where they are probed. */
+uint64_t collectors_unreachable_ns(const struct collectors *collectors);
+
+/* A flow went past the first one, which was unreachable. */
+void collectors_count_passed_over(struct collectors *collectors);
 
 size_t collectors_count(const struct collectors *collectors);
 const char *collectors_name(const struct collectors *collectors,

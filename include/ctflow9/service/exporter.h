@@ -12,6 +12,7 @@
 #include "ctflow9/flow/flow.h"
 #include "ctflow9/flow/interface_names.h"
 #include "ctflow9/netflow/aggregate.h"
+#include "ctflow9/output/balance.h"
 #include "ctflow9/output/collector.h"
 #include "ctflow9/service/metrics_sample.h"
 
@@ -21,7 +22,9 @@ struct exporter;
 
 struct exporter_config {
     const struct host_port *collectors; /* addresses or names */
+    const uint8_t *collector_groups;    /* of each, as feeds.h has them */
     size_t collector_count;             /* 0 = no NetFlow */
+    enum balance_kind balance;          /* of groups */
     struct collector_config each;       /* of each collector */
     uint32_t source_id;
     uint32_t max_datagram; /* octets of UDP payload, PACKET_OCTETS_MIN..PACKET_OCTETS_MAX */
@@ -69,9 +72,9 @@ uint64_t exporter_records_dropped(struct exporter *exporter);
  * replaced is gone, and then calls wake() with wake_fd. Then, or when it was never offered, it may be closed.
  * One at a time.
  *
- * What may differ: the collectors, what of each is not its queue, max_delay_ns, fields, aggregation, and
- * active_timeout_s. Records that are being made until then leave as they were to; collectors that go on miss
- * nothing and get nothing twice, those that are removed get what there is.
+ * What may differ: the collectors that are in no group, what of each is not its queue, max_delay_ns, fields,
+ * aggregation, and active_timeout_s. Records that are being made until then leave as they were to; collectors
+ * that go on miss nothing and get nothing twice, those that are removed get what there is.
  */
 struct exporter_change;
 
