@@ -28,6 +28,7 @@ static const char usage[] = "Usage: make_flows [OPTION]...\n"
                             "  -n, --flows N    how many (default 1000)\n"
                             "  -s, --skip N     leave out the first N of them, so that rounds do not repeat\n"
                             "                   each other's addresses and ports\n"
+                            "  -a, --addresses N  from as many, 127.0.0.1 and those after it (default 1)\n"
                             "  -r, --replies    answer each datagram, so that both directions count\n"
                             "  -h, --help       this text\n";
 
@@ -114,7 +115,7 @@ static int serve(int server, unsigned count, bool replies)
 }
 
 /* Nobody reads the replies: they have been tracked when they reach the client. */
-static int make_flows(int server, uint32_t skip, uint32_t flows, bool replies)
+static int make_flows(int server, uint32_t skip, uint32_t flows, uint32_t addresses, bool replies)
 {
     struct batch batch;
     int error = 0;
@@ -123,7 +124,7 @@ static int make_flows(int server, uint32_t skip, uint32_t flows, bool replies)
     for (uint32_t flow = skip, end = skip + flows, count; flow < end && !error; flow += count) {
         uint32_t block = flow / BATCH, first = flow % BATCH;
         count = end - flow < BATCH - first ? end - flow : BATCH - first;
-        int client = open_socket(INADDR_LOOPBACK, (uint16_t)(FIRST_PORT + block % PORTS));
+        int client = open_socket(INADDR_LOOPBACK + block % addresses, (uint16_t)(FIRST_PORT + block % PORTS));
         if (client < 0)
             return client;
         for (uint32_t i = 0; i < count; i++) {
@@ -154,19 +155,23 @@ int main(int argc, char **argv)
 {
     static const struct option long_options[] = {{"flows", required_argument, NULL, 'n'},
                                                  {"skip", required_argument, NULL, 's'},
+                                                 {"addresses", required_argument, NULL, 'a'},
                                                  {"replies", no_argument, NULL, 'r'},
                                                  {"help", no_argument, NULL, 'h'},
                                                  {0}};
-    uint32_t flows = 1000, skip = 0;
+    uint32_t flows = 1000, skip = 0, addresses = 1;
     bool replies = false;
 
-    for (int letter; (letter = getopt_long(argc, argv, "n:s:rh", long_options, NULL)) != -1;) {
+    for (int letter; (letter = getopt_long(argc, argv, "n:s:a:rh", long_options, NULL)) != -1;) {
         switch (letter) {
         case 'n':
             flows = number(optarg);
             break;
         case 's':
             skip = number(optarg);
+            break;
+        case 'a':
+            addresses = number(optarg);
             break;
         case 'r':
             replies = true;
@@ -181,7 +186,7 @@ int main(int argc, char **argv)
     }
 
     int server = open_server();
-    int error = server < 0 ? server : make_flows(server, skip, flows, replies);
+    int error = server < 0 ? server : make_flows(server, skip, flows, addresses, replies);
     if (error) {
         fprintf(stderr, "make_flows: datagrams did not go over the loopback device: %s\n", strerror(-error));
         return 1;

@@ -3,25 +3,34 @@
 
 import os
 import re
+import signal
 import socket
 import struct
 import unittest
 from ipaddress import ip_address
 
-from lab import BINARY, Lab, Process, poll, wait_until
+from lab import BINARY, PROGRAMS, Lab, Process, many, poll, run, wait_until
 from netflow import Port
 
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../man/ctflow9-recipes.7")
 COLLECTOR = "192.0.2.10"
+SHARED = "Four pmacct that share, and one PostgreSQL"
+# A million, when they are asked for.
+SHARED_FLOWS, ROUND = int(os.environ.get("CTFLOW9_TEST_SHARED_FLOWS", many(20000))), 100000
 SOURCE, DESTINATION, SOURCE6, PACKETS = 8, 12, 27, 2
 SOURCE_PORT, DESTINATION_PORT, TRANSLATED_SOURCE, MILLISECONDS = 7, 11, 225, 152
 
 
-def recipe(name):
-    """The commands of a subsection."""
+def displays(name):
+    """The commands of a subsection, of each display."""
     with open(MANUAL) as file:
         text = re.search(rf"^\.Ss {name}\n(.*?)(?=^\.S[sh] )", file.read(), re.M | re.S)[1]
-    return "".join(re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", text, re.M | re.S)).replace("\\e\n", "\\\n")
+    found = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", text, re.M | re.S)
+    return [display.replace("\\e\n", "\\\n") for display in found]
+
+
+def recipe(name):
+    return "".join(displays(name))
 
 
 class Scene(Lab):
@@ -59,6 +68,43 @@ class Scene(Lab):
     def flush(self, *within):
         """Ends every connection, as the time would."""
         self.machine.run("nsenter", f"--mount=/proc/{self.recipe.pid}/ns/mnt", *within, "conntrack", "-F")
+
+
+# A cluster of its own, all of it in memory, where Debian's is. Whoever may enter /run may enter it.
+POSTGRESQL = """
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/postgresql
+chown postgres /run/postgresql
+cd /run/postgresql
+programs=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+runuser -u postgres -- "$programs/initdb" -D data --auth-local=peer --auth-host=scram-sha-256 --locale=C --no-sync
+exec runuser -u postgres -- "$programs/postgres" -D data -c listen_addresses=127.0.0.1 -c fsync=off \
+    -c unix_socket_directories=/run/postgresql
+"""
+
+
+class Database:
+    """PostgreSQL on a host of the scene's."""
+
+    def __init__(self, scene, host):
+        self.host = host
+        self.process = scene.start(host, "postgres", "unshare", "--mount", "--propagation", "private",
+                                   "sh", "-euc", POSTGRESQL)
+        self.process.wait_log("ready to accept connections", limit_s=120)
+
+    def beside(self, *command):
+        """A command that sees its directories."""
+        return "nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt", "--wd=/run", *command
+
+    def ask(self, query):
+        """The values of the only row."""
+        answer = self.host.run(*self.beside("runuser", "-u", "postgres", "--", "psql", "-qtA", "-c", query))
+        return answer.strip().split("|")
+
+    def end(self):
+        """All that runs there."""
+        for pid in run("ip", "netns", "pids", self.host.name).split():
+            os.kill(int(pid), signal.SIGKILL)
 
 
 class Recipes(unittest.TestCase):
@@ -185,6 +231,49 @@ class Recipes(unittest.TestCase):
         self.scene.paste(recipe("Several"))
         self.wait_record(lambda: self.exchange(self.scene.machine, near, "10.9.0.2"), source="10.9.0.1")
         wait_until(lambda: any(record.get(SOURCE) == int(ip_address("10.9.0.1")) for record in other.records()), "the other one has it")
+
+    def test_shared_database(self):
+        """Every flow is in the table once, whichever of the four got it, and all four got some."""
+        router, collector = self.scene.machine, self.scene.collector
+        self.port.close()
+        router.nft("table inet t { chain c { type filter hook output priority 0; ct state new; }; }")
+        database = Database(self.scene, collector)
+        self.addCleanup(database.end)
+        names = re.search(r"-c \\\n *(\S+)", displays(SHARED)[1])[1].split(",")
+        nfacctds = self.scene.start(collector, "nfacctds", *database.beside("bash", "-euc", displays(SHARED)[0] + "wait"))
+        wait_until(lambda: all(f":{name.split(':')[1]} " in collector.run("ss", "-lunH") for name in names),
+                   "all four listen", limit_s=120)
+        self.scene.paste(displays(SHARED)[1])
+        wait_until(lambda: router.listeners() > 0, "ctflow9 listens")
+
+        for done in range(0, SHARED_FLOWS, ROUND):
+            count = min(ROUND, SHARED_FLOWS - done)
+            router.run(f"{PROGRAMS}/make_flows", "--skip", done, "--flows", count, "--addresses", 200)
+            router.run("conntrack", "-F")
+
+        def there():
+            self.assertTrue(nfacctds.running() and self.scene.recipe.running())
+            return int(database.ask("SELECT count(*) FROM flows WHERE port_dst = 9")[0]) >= SHARED_FLOWS
+        wait_until(there, f"{SHARED_FLOWS} flows are in the table", limit_s=120 + SHARED_FLOWS / 5000)
+        sums = database.ask("SELECT count(*), count(DISTINCT (ip_src, port_src, ip_dst)), sum(packets), sum(bytes),"
+                            " count(DISTINCT ip_src) FROM flows WHERE port_dst = 9")
+        self.assertEqual(list(map(int, sums)),
+                         [SHARED_FLOWS, SHARED_FLOWS, SHARED_FLOWS, 60 * SHARED_FLOWS, 200])
+        log = self.end_recipe()
+        shares = [int(re.search(rf"totals of {name}: records (\d+)", log)[1]) for name in names]
+        self.assertGreaterEqual(sum(shares), SHARED_FLOWS)
+        for share in shares:
+            self.assertGreater(share, SHARED_FLOWS / 8)
+
+    def end_recipe(self):
+        """The program in it, as an operator would; returns what it said."""
+        pids = run("ip", "netns", "pids", self.scene.machine.name).split()
+        for pid in pids:
+            with open(f"/proc/{pid}/comm") as file:
+                if file.read() == "ctflow9\n":
+                    os.kill(int(pid), signal.SIGTERM)
+        self.scene.recipe.wait()
+        return self.scene.recipe.log()
 
 
 def frame(family, source, destination, source_port, destination_port, payload):
