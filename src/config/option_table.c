@@ -208,11 +208,14 @@ const struct option_row option_table[] = {
      .name = "interfaces",
      .type = &option_choice,
      .offset = MEMBER(interfaces),
-     .choices = "auto route none",
+     .choices = "auto bpf route none",
+     .unbuilt = CTFLOW9_BPF ? NULL : "bpf",
+     .lacking = "the BPF program",
      .fallback = "auto",
      .argument = "HOW",
-     .help = "where connections come in and go out: route asks the kernel's routing, none does not look for "
-             "it, auto is route, but none with --mark-interface"},
+     .help = "where connections come in and go out: bpf has a BPF program note it of their first packets, "
+             "route asks the kernel's routing, none does not look for it, auto is route, but none with "
+             "--mark-interface"},
     {.group = reading,
      .name = "mark-interface",
      .type = &option_mask_pair,

@@ -15,6 +15,7 @@
 #include "ctflow9/input/ct_events.h"
 #include "ctflow9/input/ct_guard.h"
 #include "ctflow9/input/ct_setup.h"
+#include "ctflow9/input/first_packets.h"
 
 /* What one worker has of it. */
 struct part {
@@ -23,7 +24,9 @@ struct part {
     struct flow_ring *notes;     /* from the dump */
     struct flow_ring *questions; /* to the dump */
     uint64_t lost_seen;
-    struct ways *ways; /* shared by all */
+    struct ways *ways;                 /* shared by all */
+    struct first_packets_queue *queue; /* NULL without --interfaces=bpf */
+    bool is_told;                      /* the tracker has handed on a flow since this was cleared */
     unsigned index;
 };
 
@@ -33,7 +36,8 @@ struct conntrack {
     struct rx_choice rx;
     struct ct_dump *dump; /* NULL without --active-timeout */
     struct ct_end end;
-    struct ways *ways; /* NULL: interfaces are not looked for */
+    struct ways *ways;                   /* NULL: interfaces are not looked for */
+    struct first_packets *first_packets; /* NULL without --interfaces=bpf */
     unsigned workers;
     struct ct_events **events; /* of each worker */
     struct part part[];
@@ -81,19 +85,34 @@ static int open_events(struct conntrack *conntrack, unsigned index)
     return ct_events_open(&conntrack->events[index], &events);
 }
 
-/* A flow_sink, of a tracker. */
+/* A flow_sink, of a tracker or a queue. */
 static void to_outlet(void *context, const struct flow *flow)
 {
     struct part *part = context;
     const struct flow_outlet *outlet = &part->worker.outlet;
+    if (flow_has(flow, FLOW_HAS_INTERFACES)) {
+        stats_count(&part->worker.stats->interfaces_noted, 1);
+        outlet->sink(outlet->context, flow);
+        return;
+    }
     struct flow noted = *flow;
     if (ways_note(part->ways, part->index, &noted))
         outlet->sink(outlet->context, &noted);
 }
 
+/* A flow_sink, of a tracker. */
+static void to_queue(void *context, const struct flow *flow)
+{
+    struct part *part = context;
+    part->is_told = true;
+    first_packets_queue_put(part->queue, flow, flow->end_reason != FLOW_END_ACTIVE_TIMEOUT);
+}
+
 static int open_tracker(struct part *part, const struct tracker_config *config)
 {
     const struct flow_outlet *outlet = &part->worker.outlet;
+    if (part->queue)
+        return tracker_open(&part->tracker, config, to_queue, part);
     return part->ways ? tracker_open(&part->tracker, config, to_outlet, part)
                       : tracker_open(&part->tracker, config, outlet->sink, outlet->context);
 }
@@ -116,7 +135,12 @@ static int open_part(struct conntrack *conntrack, unsigned index, uint64_t began
     stats_set(&worker->stats->tracked_limit, (uint64_t)table_size.capacity + table_size.reserve);
     part->index = index;
     part->ways = conntrack->ways;
-    int error = open_tracker(part, &tracker);
+    int error = 0;
+    if (conntrack->first_packets)
+        error = first_packets_queue_open(&part->queue, first_packets_table(conntrack->first_packets),
+                                         to_outlet, part);
+    if (!error)
+        error = open_tracker(part, &tracker);
     if (!error)
         error = flow_ring_open(&part->notes, config->limits.notes_ring);
     if (!error)
@@ -149,6 +173,19 @@ static int open_dump(struct conntrack *conntrack, uint64_t began_ns)
     return ct_dump_open(&conntrack->dump, &config);
 }
 
+static int open_first_packets(struct conntrack *conntrack, uint32_t table_limit)
+{
+    if (conntrack->config.ways != WAYS_BPF)
+        return 0;
+    int error = first_packets_open(&conntrack->first_packets, table_limit);
+    if (error)
+        log_error("cannot have a BPF program note interfaces: %s; --interfaces=route does without",
+                  first_packets_reason(error));
+    else
+        log_info("interfaces are noted by a BPF program, of connections that begin from now on");
+    return error;
+}
+
 static int open_ways(struct conntrack *conntrack)
 {
     struct ways_worker *worker = calloc(conntrack->workers, sizeof(*worker));
@@ -172,9 +209,11 @@ static void conntrack_close(struct source *source)
         if (conntrack->events)
             ct_events_close(conntrack->events[i]);
         tracker_close(part->tracker);
+        first_packets_queue_close(part->queue);
         flow_ring_close(part->notes);
         flow_ring_close(part->questions);
     }
+    first_packets_close(conntrack->first_packets);
     free(conntrack->events);
     free(conntrack);
 }
@@ -211,6 +250,8 @@ static int conntrack_open(struct source **source, const void *config, const stru
     int error = ct_setup_check(opened->config.set_sysctls, opened->config.rx != RX_FENTRY);
     uint64_t began_ns = instant_read_clock(CLOCK_BOOTTIME);
     uint32_t table_limit = ask_table_limit();
+    if (!error)
+        error = open_first_packets(opened, table_limit);
     if (!error)
         error = open_ways(opened);
     for (unsigned i = 0; i < workers && !error; i++)
@@ -252,12 +293,33 @@ static void to_tracker(void *tracker, const struct flow *flow)
     tracker_destroyed(tracker, flow);
 }
 
+/* The same, with a queue: what was noted of a connection is given free, whether or not it is reported. */
+static void to_tracker_and_queue(void *context, const struct flow *flow)
+{
+    struct part *part = context;
+    part->is_told = false;
+    tracker_destroyed(part->tracker, flow);
+    if (!part->is_told)
+        first_packets_queue_forget(part->queue, flow);
+}
+
+static unsigned drain_with_queue(struct conntrack *conntrack, unsigned worker, unsigned room)
+{
+    struct part *part = &conntrack->part[worker];
+    first_packets_see_clock(conntrack->first_packets);
+    unsigned taken = ct_events_drain(conntrack->events[worker], room, to_tracker_and_queue, part);
+    first_packets_queue_flush(part->queue);
+    return taken;
+}
+
 static unsigned conntrack_drain(struct source *source, unsigned worker, unsigned limit)
 {
     struct conntrack *conntrack = of(source);
     struct part *part = &conntrack->part[worker];
     unsigned room = flow_outlet_room(&part->worker.outlet, limit);
     ways_begin(conntrack->ways, worker);
+    if (part->queue)
+        return drain_with_queue(conntrack, worker, room);
     return ct_events_drain(conntrack->events[worker], room, to_tracker, part->tracker);
 }
 
@@ -292,6 +354,16 @@ static void see_losses(const struct conntrack *conntrack, struct part *part)
     part->lost_seen = lost;
 }
 
+/* What the tracker has handed on outside of a drain. */
+static void flush_queue(const struct conntrack *conntrack, struct part *part)
+{
+    if (!part->queue)
+        return;
+    first_packets_queue_flush(part->queue);
+    if (part->index == 0)
+        stats_set(&part->worker.stats->notes_evicted, first_packets_evicted(conntrack->first_packets));
+}
+
 /* What the last dump did not show is looked at only after the socket was read empty. */
 static bool conntrack_run(struct source *source, unsigned worker, struct instant now)
 {
@@ -303,6 +375,7 @@ static bool conntrack_run(struct source *source, unsigned worker, struct instant
         more = tracker_look(part->tracker, part->questions,
                             flow_outlet_room(&part->worker.outlet, limits->looks));
     more |= take_notes(part, limits->notes);
+    flush_queue(conntrack, part);
     more |= ways_take(conntrack->ways, worker, &part->worker.outlet, limits->looks);
     ct_events_run(conntrack->events[worker], now);
     see_losses(conntrack, part);
@@ -343,6 +416,7 @@ static bool conntrack_finish(struct source *source, unsigned worker)
     struct part *part = &conntrack->part[worker];
     unsigned room = flow_outlet_room(&part->worker.outlet, conntrack->config.limits.looks);
     bool more = tracker_finish(part->tracker, room);
+    flush_queue(conntrack, part);
     more |= ways_finish(conntrack->ways, worker, &part->worker.outlet, conntrack->config.limits.looks);
     if (!more)
         ct_events_run(conntrack->events[worker], instant_now()); /* counts the last drops */

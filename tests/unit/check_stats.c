@@ -48,6 +48,8 @@ START_TEST(every_counter_under_its_name)
                                 .empty = 19,
                                 .counters_reset = 20,
                                 .uncounted = 21,
+                                .interfaces_noted = 39,
+                                .notes_evicted = 40,
                                 .interfaces_known = 36,
                                 .interfaces_asked = 37,
                                 .interfaces_unknown = 38,
@@ -76,7 +78,8 @@ START_TEST(every_counter_under_its_name)
         "left_behind 23, "
         "guard_releases 7, repeated 8, adopted 9, table_full 10, looks 24, looks_cpu_us 25, gone 11, empty "
         "19, counters_reset 20, "
-        "uncounted 21, interfaces_known 36, interfaces_asked 37, interfaces_unknown 38, packets 30, "
+        "uncounted 21, interfaces_noted 39, notes_evicted 40, interfaces_known 36, interfaces_asked 37, "
+        "interfaces_unknown 38, packets 30, "
         "packets_lost 31, packets_other 32, packets_malformed 33, packets_unsized "
         "34, "
         "cache_full 35, flows 12, "

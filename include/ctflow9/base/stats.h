@@ -44,6 +44,8 @@ struct stats {
     _Atomic uint64_t empty; /* events of connections whose counters were 0: nothing to report */
     _Atomic uint64_t counters_reset;   /* times that a connection's counters were lower than when last seen */
     _Atomic uint64_t uncounted;        /* connections in a flowtable that does not count their packets */
+    _Atomic uint64_t interfaces_noted; /* reports whose interfaces a BPF program had noted */
+    _Atomic uint64_t notes_evicted;    /* what it had noted, and gave up for want of room */
     _Atomic uint64_t interfaces_known; /* reports whose interfaces were at hand, */
     _Atomic uint64_t interfaces_asked; /* reports that the kernel's routing was asked about */
     _Atomic uint64_t interfaces_unknown; /* reports without interfaces, though they are looked for */

@@ -12,6 +12,9 @@
  * The ways of connections: where their packets came in and went out, which connection tracking does not know.
  * Whatever else knows it notes it of each flow before that is handed on.
  *
+ * A BPF program may have noted it of the first packets (WAYS_BPF, first_packets.h): those flows do not come
+ * here, the others do as with WAYS_ROUTE.
+ *
  * The kernel's routing (WAYS_ROUTE) is asked by a thread of its own. What it has answered before is at hand
  * (route_cache.h); for any other flow it has to be asked, and the flow waits for that, in a ring of bounded
  * size, for some microseconds. Where that is full, flows go on without.
@@ -19,7 +22,7 @@
 struct ways;
 
 /* In the order of the option's choices. */
-enum ways_kind { WAYS_AUTO, WAYS_ROUTE, WAYS_NONE };
+enum ways_kind { WAYS_AUTO, WAYS_BPF, WAYS_ROUTE, WAYS_NONE };
 
 /* What each worker brings along. */
 struct ways_worker {
