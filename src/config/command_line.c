@@ -170,9 +170,10 @@ static bool sends_elsewhere(const char *source, const char *host)
 
 static int check_together(const struct options *options, struct option_error *why)
 {
-    if (options->no_conntrack && options->nflog.count == 0 && options->nfqueue.count == 0)
-        return option_error(
-            why, "--no-conntrack leaves nothing to read: give --nflog GROUP or --nfqueue NUM as well");
+    if (options->no_conntrack && options->nflog.count == 0 && options->nfqueue.count == 0 &&
+        options->nfacct_s == 0)
+        return option_error(why, "--no-conntrack leaves nothing to read: give --nflog GROUP, --nfqueue NUM "
+                                 "or --nfacct SECONDS as well");
     if (options->nfqueue_verdict == NFQUEUE_REPEAT && !options->nfqueue_mark.given)
         return option_error(why, "--nfqueue-verdict repeat sends packets to the queue again and again: give "
                                  "--nfqueue-mark as well, and queue only packets without that mark");
@@ -258,11 +259,8 @@ static void print_version(FILE *out)
     static const struct {
         const char *name;
         bool is_built;
-    } parts[] = {{"io_uring", CTFLOW9_URING},
-                 {"NFLOG", CTFLOW9_NFLOG},
-                 {"NFQUEUE", CTFLOW9_NFQUEUE},
-                 {"seccomp", CTFLOW9_SECCOMP},
-                 {"fentry", CTFLOW9_FENTRY}};
+    } parts[] = {{"io_uring", CTFLOW9_URING}, {"NFLOG", CTFLOW9_NFLOG},     {"NFQUEUE", CTFLOW9_NFQUEUE},
+                 {"nfacct", CTFLOW9_NFACCT},  {"seccomp", CTFLOW9_SECCOMP}, {"fentry", CTFLOW9_FENTRY}};
     fprintf(out, "ctflow9 %s", CTFLOW9_VERSION);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         fprintf(out, " %c%s", parts[i].is_built ? '+' : '-', parts[i].name);

@@ -20,6 +20,7 @@ static const char netflow[] = "NetFlow v9";
 static const char reading[] = "Reading";
 static const char tracking[] = "Long connections";
 static const char packets[] = "Packets";
+static const char counters[] = "Named counters";
 static const char general[] = "General";
 
 #define MEMBER(name) offsetof(struct options, name)
@@ -39,6 +40,17 @@ static const char general[] = "General";
 #define PACKETS_TYPE(name) .type = &(name)
 #else
 #define PACKETS_TYPE(name) .lacking = "NFLOG and NFQUEUE"
+#endif
+#if CTFLOW9_NFACCT
+#define NFACCT_TYPE(name) .type = &(name)
+#else
+#define NFACCT_TYPE(name) .lacking = "nfacct"
+#endif
+/* One that goes with any of them. */
+#if CTFLOW9_NFLOG || CTFLOW9_NFQUEUE || CTFLOW9_NFACCT
+#define OTHER_TYPE(name) .type = &(name)
+#else
+#define OTHER_TYPE(name) .lacking = "NFLOG, NFQUEUE and nfacct"
 #endif
 
 /* In the order of --help and of --check. */
@@ -195,9 +207,9 @@ const struct option_row option_table[] = {
      .help = "read this network namespace; collectors are still reached from the present one"},
     {.group = reading,
      .name = "no-conntrack",
-     PACKETS_TYPE(option_flag),
+     OTHER_TYPE(option_flag),
      .offset = MEMBER(no_conntrack),
-     .help = "report packets alone, and do without connection tracking"},
+     .help = "report packets and named counters alone, and do without connection tracking"},
     {.group = reading,
      .name = "mark",
      .type = &option_mark,
@@ -379,6 +391,16 @@ const struct option_row option_table[] = {
      .argument = "SECONDS",
      .help = "a flow of packets ends when there was none for this time",
      .reloads = true},
+
+    {.group = counters,
+     .name = "nfacct",
+     NFACCT_TYPE(option_number),
+     .offset = MEMBER(nfacct_s),
+     .max = 86400,
+     .unit = "seconds",
+     .fallback = "0",
+     .argument = "SECONDS",
+     .help = "read the kernel's nfacct counters this often, and report what each has counted; 0 reads none"},
 
     {.group = general,
      .name = "config",

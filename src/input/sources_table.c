@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctflow9/input/conntrack.h"
+#include "ctflow9/input/nfacct.h"
 #include "ctflow9/input/nflog.h"
 #include "ctflow9/input/nfqueue.h"
 #include "ctflow9/input/sources.h"
@@ -11,6 +12,9 @@ const struct source_row sources_table[] = {
 #endif
 #if CTFLOW9_NFQUEUE
     {&nfqueue_source, offsetof(struct sources_config, nfqueue)},
+#endif
+#if CTFLOW9_NFACCT
+    {&nfacct_source, offsetof(struct sources_config, nfacct)},
 #endif
 };
 

@@ -12,6 +12,16 @@
         number, sizeof(((struct packets_record *)0)->member), offsetof(struct packets_record, member), with, \
             without, FIELD_KEY                                                                               \
     }
+#define COUNTER(number, member)                                                                              \
+    {                                                                                                        \
+        number, sizeof(((struct counter_record *)0)->member), offsetof(struct counter_record, member), 0, 0, \
+            FIELD_KEY                                                                                        \
+    }
+#define NAME(number, member)                                                                           \
+    {                                                                                                  \
+        number, sizeof(((struct name_record *)0)->member), offsetof(struct name_record, member), 0, 0, \
+            FIELD_KEY                                                                                  \
+    }
 #define EXPORTER(number, member)                                                                            \
     {                                                                                                       \
         number, sizeof(((struct exporter_record *)0)->member), offsetof(struct exporter_record, member), 0, \
@@ -94,6 +104,19 @@ static const struct field packets[] = {
     PACKETS(53,  maximum_ttl,                  SHAPE_TTL,               0),
 };
 
+/* Elements 60 and addresses: nfacctd drops a record without. The number is the source address, by which nfdump's JSON tells them
+ * apart. */
+static const struct field counter[] = {
+    COUNTER(8,  source_ipv4),
+    COUNTER(12, destination_ipv4),
+    COUNTER(60, ip_version),
+    COUNTER(1,  octets),
+    COUNTER(2,  packets),
+    COUNTER(22, first_switched_ms),
+    COUNTER(21, last_switched_ms),
+    COUNTER(95, application),
+};
+
 const struct fields_options fields_options[] = {
     /* Sampling: Akvorado drops the flows of an exporter that never told its rate. */
     {FIELDS_ROWS_EXPORTER, 270, 3, false, {EXPORTER(1, scope_system), EXPORTER(34, sampling_interval), EXPORTER(35, sampling_algorithm)}},
@@ -101,9 +124,10 @@ const struct fields_options fields_options[] = {
               EXPORTER(42, exported_records), EXPORTER(36, flow_active_timeout_s), EXPORTER(37, flow_idle_timeout_s)}},
     /* Losses, apart from the totals: a collector that does not know 166 then loses nothing else. */
     {FIELDS_ROWS_EXPORTER, 274, 2, false, {EXPORTER(1, scope_system), EXPORTER(166, not_sent_records)}},
-    /* Last, for it alone has many rows: the others are in the first datagram. nfdump 1.7.1 goes from row to row by the octets of
+    /* Last, for these have many rows: the others are in the first datagram. nfdump 1.7.1 goes from row to row by the octets of
      * the fields that it takes (10 and 83), and so finds no other than the first of a FlowSet. */
     {FIELDS_ROWS_INTERFACES, 271, 4, true, {INTERFACE(1, scope_system), INTERFACE(10, number), INTERFACE(82, name), INTERFACE(83, description)}},
+    {FIELDS_ROWS_NAMES, 275, 3, true, {NAME(1, scope_system), NAME(95, application), NAME(96, name)}},
 };
 /* clang-format on */
 
@@ -116,5 +140,10 @@ const struct fields_kind fields_packets = {
     .first_id = 34048,
     .count = sizeof(packets) / sizeof(packets[0]),
     .fields = packets,
+};
+const struct fields_kind fields_counter = {
+    .first_id = 266,
+    .count = sizeof(counter) / sizeof(counter[0]),
+    .fields = counter,
 };
 const size_t fields_options_count = sizeof(fields_options) / sizeof(fields_options[0]);

@@ -19,8 +19,9 @@ enum { EARLIER_MAX = 4 };
 struct packet {
     struct packet_config config;
     struct instant now;
-    struct encoder *encoder; /* a template for each shape: of connections at shape_index(), then of packets */
-    const struct epoch *epoch;   /* the encoder's */
+    struct encoder *encoder;   /* a template for each shape: of connections at shape_index(), then of packets,
+                                  then that of counters */
+    const struct epoch *epoch; /* the encoder's */
     struct aggregate *aggregate; /* NULL when flows are not merged */
     unsigned shape_mask;         /* the bits of SHAPE_OF_FLOW that are told apart */
     unsigned shape_of_all;       /* the bits that every record has */
@@ -32,7 +33,7 @@ struct packet {
     struct packet_config earlier[EARLIER_MAX]; /* the latest first */
 };
 
-enum { TEMPLATES = SHAPES_OF_FLOW + SHAPES_OF_PACKETS };
+enum { COUNTERS = SHAPES_OF_FLOW + SHAPES_OF_PACKETS, TEMPLATES };
 
 static unsigned shape_of_packets(uint32_t fields)
 {
@@ -104,6 +105,7 @@ static int open_encoder(struct packet *packet, packet_sink *sink, void *context)
         template_of_connections(&layouts[i], config, i);
     for (unsigned i = 0; i < SHAPES_OF_PACKETS; i++)
         template_of_packets(&layouts[SHAPES_OF_FLOW + i], config, i);
+    template_of_shape(&layouts[COUNTERS], &fields_counter, 0);
     int error =
         encoder_open(&packet->encoder, &encoder_config, layouts, TEMPLATES, packet->now, sink, context);
     if (!error)
@@ -209,9 +211,36 @@ static void add_connection(struct packet *packet, const struct flow *flow)
     }
 }
 
+/* Application selectors of a user's own (RFC 6759, 4). */
+static void fill_application(uint8_t application[5], uint32_t number)
+{
+    enum { USER_DEFINED = 6 };
+
+    application[0] = USER_DEFINED;
+    memcpy(application + 1, &(be32){htobe32(number)}, sizeof(be32));
+}
+
+static void add_counter(struct packet *packet, const struct flow *flow)
+{
+    uint64_t start_ns = flow->start_ns < flow->stop_ns ? flow->start_ns : flow->stop_ns;
+    uint64_t stop_ms = flow->stop_ns / NS_PER_MS;
+    struct counter_record record = {
+        .ip_version = 4,
+        .source_ipv4 = htobe32(flow->id),
+        .octets = htobe64(flow->octets[FLOW_ORIGINAL]),
+        .packets = htobe64(flow->packets[FLOW_ORIGINAL]),
+        .first_switched_ms = htobe32(epoch_uptime_ms(packet->epoch, start_ns / NS_PER_MS)),
+        .last_switched_ms = htobe32(epoch_uptime_ms(packet->epoch, stop_ms)),
+    };
+    fill_application(record.application, flow->id);
+    encoder_append(packet->encoder, COUNTERS, &record, stop_ms);
+}
+
 void packet_add(struct packet *packet, const struct flow *flow)
 {
-    if (flow->kind == FLOW_PACKETS && !packet->aggregate)
+    if (flow->kind == FLOW_COUNTER)
+        add_counter(packet, flow);
+    else if (flow->kind == FLOW_PACKETS && !packet->aggregate)
         add_packets(packet, flow);
     else
         add_connection(packet, flow);
@@ -297,6 +326,57 @@ static const void *interface_row(void *context, size_t row)
     return record;
 }
 
+/* ---- counters ---- */
+
+/* Numbers of one turn, from one on; after the last comes the first. */
+struct counter_rows {
+    const struct packet *packet;
+    uint32_t first, count;
+    struct name_record record;
+};
+
+static uint32_t counters_count(const struct packet *packet)
+{
+    return packet->config.counters ? name_numbers_count(packet->config.counters) : 0;
+}
+
+bool packet_has_named_counters(const struct packet *packet, const struct packet_naming *naming)
+{
+    return naming->counters_told == counters_count(packet);
+}
+
+/* Those that were not told yet; when all were, some of them again, for what was told may have been lost. */
+static struct counter_rows next_counters(const struct packet *packet, struct packet_naming *naming)
+{
+    uint32_t all = counters_count(packet);
+    uint32_t untold = all - naming->counters_told;
+    struct counter_rows rows = {.packet = packet};
+    if (untold > 0) {
+        rows.first = naming->counters_told;
+        rows.count = untold < PACKET_COUNTERS_MAX ? untold : PACKET_COUNTERS_MAX;
+        naming->counters_told += rows.count;
+    } else if (all > 0) {
+        rows.first = naming->counters_next;
+        rows.count = all < PACKET_COUNTERS_AGAIN_MAX ? all : PACKET_COUNTERS_AGAIN_MAX;
+        naming->counters_next = (rows.first + rows.count) % all;
+    }
+    return rows;
+}
+
+/* An announcement_rows. */
+static const void *counter_row(void *context, size_t row)
+{
+    struct counter_rows *rows = context;
+    if (row == rows->count)
+        return NULL;
+    uint32_t number = (rows->first + (uint32_t)row) % counters_count(rows->packet) + 1;
+    const char *name = name_numbers_name(rows->packet->config.counters, number);
+    rows->record = (struct name_record){0};
+    fill_application(rows->record.application, number);
+    memcpy(rows->record.name, name, strlen(name));
+    return &rows->record;
+}
+
 /* ---- in another one's place ---- */
 
 static bool has_same_templates(const struct packet_config *one, const struct packet_config *other)
@@ -360,16 +440,25 @@ static void announce(struct packet *packet, const struct packet_config *config)
     }
 }
 
+static void announce_counters(struct packet *packet)
+{
+    struct template layout;
+    template_of_shape(&layout, &fields_counter, 0);
+    announcement_add(&packet->announcement, &layout);
+}
+
 void packet_templates(struct packet *packet, const struct packet_totals *totals, struct packet_naming *naming,
                       struct instant now, packet_sink *sink, void *context)
 {
     struct announcement *announcement = &packet->announcement;
     struct exporter_record record;
     struct interface_rows interfaces = next_rows(packet, naming);
+    struct counter_rows counters = next_counters(packet, naming);
     fill_exporter(packet, totals, &record);
     const struct announcement_provider providers[FIELDS_ROWS] = {
         [FIELDS_ROWS_EXPORTER] = {exporter_row, &record},
         [FIELDS_ROWS_INTERFACES] = {interfaces.count > 0 ? interface_row : NULL, &interfaces},
+        [FIELDS_ROWS_NAMES] = {counters.count > 0 ? counter_row : NULL, &counters},
     };
 
     announcement_begin(announcement, packet->config.source_id, packet->config.max_datagram,
@@ -377,6 +466,8 @@ void packet_templates(struct packet *packet, const struct packet_totals *totals,
     announce(packet, &packet->config);
     for (unsigned i = 0; i < packet->earlier_count; i++)
         announce(packet, &packet->earlier[i]);
+    if (packet->config.counters)
+        announce_counters(packet);
     for (size_t i = 0; i < fields_options_count; i++)
         announcement_add_options(announcement, &fields_options[i], &providers[fields_options[i].rows]);
     announcement_end(announcement);

@@ -43,6 +43,12 @@ static uint64_t address_hash(const union flow_address *address)
     return scramble(scramble(words[0]) + words[1]);
 }
 
+static uint64_t hash_of(const struct flow *flow)
+{
+    return flow->kind == FLOW_COUNTER ? scramble(flow->counter.identity)
+                                      : address_hash(&flow->tuple[FLOW_ORIGINAL].src);
+}
+
 int balance_open(struct balance **balance, enum balance_kind kind, const char *const *names, size_t count)
 {
     struct balance *opened = memory_allocate(sizeof(*opened), count, sizeof(struct member));
@@ -98,9 +104,7 @@ static struct balance_choice choose_in_turn(struct balance *balance)
 struct balance_choice balance_choose(struct balance *balance, const struct flow *flow)
 {
     struct balance_choice choice =
-        balance->kind == BALANCE_HASH
-            ? choose_by_weight(balance, address_hash(&flow->tuple[FLOW_ORIGINAL].src))
-            : choose_in_turn(balance);
+        balance->kind == BALANCE_HASH ? choose_by_weight(balance, hash_of(flow)) : choose_in_turn(balance);
     if (balance->passed_over == balance->count)
         choice.taker = choice.owner;
     return choice;

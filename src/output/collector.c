@@ -15,7 +15,8 @@
 #define RETRY_NS           NS_PER_S /* after a send or a connect that failed */
 #define NO_BUFFER_PAUSE_NS (10 * NS_PER_MS)
 #define SOURCE_CHECK_NS    NS_PER_S
-#define TEMPLATES_AGAIN_NS NS_PER_S /* between templates that errors and losses ask for */
+#define TEMPLATES_AGAIN_NS NS_PER_S         /* between templates that errors and losses ask for */
+#define COUNTERS_AGAIN_NS  (10 * NS_PER_MS) /* between those that go because counters have no names yet */
 #define PACE_BURST_NS      (10 * NS_PER_MS)
 #define QUIET_NS           (10 * NS_PER_S) /* without ICMP errors: the collector takes datagrams again */
 #define PROBED_NS          (2 * NS_PER_S)  /* likewise, where it is probed */
@@ -36,6 +37,7 @@ struct progress {
     uint32_t data_datagrams;     /* since templates went */
     uint64_t templates_due_ns;   /* by the clock; 0 = at once */
     uint64_t templates_again_ns; /* not before, when only wanted */
+    uint64_t counters_again_ns;  /* not before, when only counters have no names yet */
     uint64_t pace_ns;            /* the next data datagram may not leave before */
     uint64_t covered;            /* datagrams before this position waited when templates last went */
     struct packet_naming naming; /* of interfaces */
@@ -313,9 +315,15 @@ static uint64_t templates_at_ns(const struct collector *collector, const struct 
         return 0;
     bool wanted = progress->templates_wanted || collector->unreachable_ns > 0 ||
                   !packet_has_named(collector->common->packet, &progress->naming);
-    if (wanted && progress->templates_again_ns < progress->templates_due_ns)
-        return progress->templates_again_ns;
-    return progress->templates_due_ns;
+    uint64_t at_ns = progress->templates_due_ns;
+    if (wanted && progress->templates_again_ns < at_ns)
+        at_ns = progress->templates_again_ns;
+    /* Names go before the first data that they are for, but not after each error of one that is away. */
+    bool unnamed = !packet_has_named_counters(collector->common->packet, &progress->naming);
+    if (unnamed && !progress->templates_wanted && collector->unreachable_ns == 0 &&
+        progress->counters_again_ns < at_ns)
+        at_ns = progress->counters_again_ns;
+    return at_ns;
 }
 
 /* When the next data datagram may go. */
@@ -347,6 +355,7 @@ static void advance(struct progress *progress, const struct parcel *parcel,
         progress->data_datagrams = 0;
         progress->templates_due_ns = common->now_ns + common->config.template_refresh_s * NS_PER_S;
         progress->templates_again_ns = common->now_ns + TEMPLATES_AGAIN_NS;
+        progress->counters_again_ns = common->now_ns + COUNTERS_AGAIN_NS;
         progress->covered = datagram_ring_end(common->ring);
         progress->naming = parcel->naming;
         progress->templates_wanted = false;

@@ -184,20 +184,42 @@ static char *put_tcp_state_name(char *at, const struct flow *flow, const void *m
     return put_string(at, names[flow->tcp_state]);
 }
 
-/* An interface's name, which may have any printable character. */
-static char *put_name(char *at, const struct interface_names *names, uint32_t number)
+/* A name, which may have any printable character. */
+static char *put_quoted(char *at, const char *name)
 {
-    const struct interface_name *name = interface_names_find(names, number);
-    if (!name)
-        return NULL;
     *at++ = '"';
-    for (const char *octet = name->name; *octet != '\0'; octet++) {
-        if (*octet == '"' || *octet == '\\')
+    for (; *name != '\0'; name++) {
+        if (*name == '"' || *name == '\\')
             *at++ = '\\';
-        *at++ = *octet;
+        *at++ = *name;
     }
     *at++ = '"';
     return at;
+}
+
+static char *put_counter_kind(char *at, const struct flow *flow, const void *member)
+{
+    (void)flow, (void)member;
+    return put_string(at, "counter");
+}
+
+static char *put_source(char *at, const struct flow *flow, const void *member)
+{
+    (void)member;
+    return put_string(at, text_source(flow->counter.source));
+}
+
+static char *put_counter_name(char *at, const struct flow *flow, const void *member)
+{
+    (void)member;
+    return put_quoted(at, flow->counter.name);
+}
+
+/* An interface's name. */
+static char *put_name(char *at, const struct interface_names *names, uint32_t number)
+{
+    const struct interface_name *name = interface_names_find(names, number);
+    return name ? put_quoted(at, name->name) : NULL;
 }
 
 #define AT(member) offsetof(struct flow, member)
@@ -206,13 +228,16 @@ static char *put_name(char *at, const struct interface_names *names, uint32_t nu
 #define OF_CONNECTION (1U << 30)
 #define OF_PACKETS    (1U << 31)
 
-/* Every key, in the order of the line. */
-static const struct {
+/* A key of a line. */
+struct key {
     const char *name;
     put_value *put; /* NULL: the name of the interface that member is the number of */
     size_t offset;  /* of the member; 0 where put looks at the whole flow */
     unsigned has;   /* what it takes: of enum flow_has, or of the two above */
-} keys[] = {
+};
+
+/* Every key of flows, in the order of the line. */
+static const struct key keys[] = {
     {"kind", put_kind, 0, OF_PACKETS},
     {"start", put_time, AT(start_ns), FLOW_HAS_START},
     {"stop", put_time, AT(stop_ns), 0},
@@ -269,19 +294,36 @@ static const struct {
     {"id", put_u32, AT(id), OF_CONNECTION},
 };
 
+/* Those of named counters. */
+static const struct key counter_keys[] = {
+    {"kind", put_counter_kind, 0, 0},
+    {"source", put_source, AT(counter.source), 0},
+    {"name", put_counter_name, AT(counter.name), 0},
+    {"number", put_u32, AT(id), 0},
+    {"start", put_time, AT(start_ns), 0},
+    {"stop", put_time, AT(stop_ns), 0},
+    {"duration_ns", put_duration, 0, 0},
+    {"packets", put_u64, AT(packets[FLOW_ORIGINAL]), 0},
+    {"octets", put_u64, AT(octets[FLOW_ORIGINAL]), 0},
+};
+
+enum { KEYS = sizeof(keys) / sizeof(keys[0]), COUNTER_KEYS = sizeof(counter_keys) / sizeof(counter_keys[0]) };
+
 size_t json_flow(char *line, const struct flow *flow, const struct interface_names *names)
 {
     unsigned has = (flow->has & ~(OF_CONNECTION | OF_PACKETS)) |
                    (flow->kind == FLOW_PACKETS ? OF_PACKETS : OF_CONNECTION);
+    bool is_counter = flow->kind == FLOW_COUNTER;
+    const struct key *key = is_counter ? counter_keys : keys;
+    const struct key *end = key + (is_counter ? COUNTER_KEYS : KEYS);
     char *at = line;
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        if ((has & keys[i].has) != keys[i].has)
+    for (; key < end; key++) {
+        if ((has & key->has) != key->has)
             continue;
         char *value = stpcpy(at, at == line ? "{\"" : ",\"");
-        value = stpcpy(stpcpy(value, keys[i].name), "\":");
-        const void *member = (const char *)flow + keys[i].offset;
-        value = keys[i].put ? keys[i].put(value, flow, member)
-                            : put_name(value, names, *(const uint32_t *)member);
+        value = stpcpy(stpcpy(value, key->name), "\":");
+        const void *member = (const char *)flow + key->offset;
+        value = key->put ? key->put(value, flow, member) : put_name(value, names, *(const uint32_t *)member);
         if (value != NULL)
             at = value;
     }
@@ -291,5 +333,7 @@ size_t json_flow(char *line, const struct flow *flow, const struct interface_nam
 
 const char *json_key(size_t number)
 {
-    return number < sizeof(keys) / sizeof(keys[0]) ? keys[number].name : NULL;
+    if (number < KEYS)
+        return keys[number].name;
+    return number < KEYS + COUNTER_KEYS ? counter_keys[number - KEYS].name : NULL;
 }

@@ -212,11 +212,28 @@ static char *put_mark(char *at, uint32_t mark)
     return at + sprintf(at, "mark 0x%" PRIx32, mark);
 }
 
+/* A named counter: where it is kept stands for the protocol, its name for the ends. */
+static size_t print_counter(char *line, const struct flow *flow)
+{
+    const char *base = line;
+    char *at = put_time(line, flow->stop_ns);
+    at = put_lasted(base, at, flow);
+    at = put_word(base, at, PROTOCOL, text_source(flow->counter.source));
+    at = put_word(base, at, FROM, flow->counter.name);
+    if (at > base + TO_END)
+        base = at - TO_END;
+    at = put_counters(base, at, flow, FLOW_ORIGINAL, PACKETS_END, OCTETS_END);
+    *at++ = '\n';
+    return (size_t)(at - line);
+}
+
 size_t print_flow(char *line, const struct flow *flow, const struct interface_names *names)
 {
     const struct flow_tuple *original = &flow->tuple[FLOW_ORIGINAL];
     const char *base = line; /* what columns are counted from */
 
+    if (flow->kind == FLOW_COUNTER)
+        return print_counter(line, flow);
     char *at = put_time(line, flow->stop_ns);
     at = put_lasted(base, at, flow);
     at = put_protocol(go_to(base, at, PROTOCOL), flow->protocol);

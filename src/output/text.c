@@ -58,6 +58,12 @@ const char *text_protocol(uint8_t protocol)
     return names[protocol];
 }
 
+const char *text_source(uint8_t source)
+{
+    static const char *const names[] = {[FLOW_COUNTER_NFACCT] = "nfacct"};
+    return names[source];
+}
+
 bool text_has_ports(const struct flow *flow)
 {
     const struct flow_tuple *original = &flow->tuple[FLOW_ORIGINAL];

@@ -42,12 +42,14 @@ void configs_of_reading(struct reading_config *config, const struct options *opt
                                               .flow_cache = options->flow_cache,
                                               .inactive_timeout_ns = options->inactive_timeout_s * NS_PER_S,
                                               .active_timeout_ns = options->active_timeout_s * NS_PER_S};
+    config->nfacct = (struct nfacct_config){.interval_ns = options->nfacct_s * NS_PER_S};
     config->workers =
         (struct workers_config){.count = options->workers,
                                 .netns = options->netns,
                                 .sources = {.conntrack = options->no_conntrack ? NULL : &config->conntrack,
                                             .nflog = options->nflog.count > 0 ? &config->nflog : NULL,
-                                            .nfqueue = options->nfqueue.count > 0 ? &config->nfqueue : NULL},
+                                            .nfqueue = options->nfqueue.count > 0 ? &config->nfqueue : NULL,
+                                            .nfacct = options->nfacct_s > 0 ? &config->nfacct : NULL},
                                 .marks = options->interface_marks};
     /* Of what rules have put into marks nothing is known but the numbers that are given. */
     bool given_only = options->interface_marks.masks[0] != 0 && ways_of(options) == WAYS_NONE;
@@ -87,6 +89,7 @@ void configs_of_export(struct exporter_config *config, const struct options *opt
         .aggregate_capacity = options->table_size != 0 ? options->table_size : TABLE_SIZE_DEFAULT,
         .active_timeout_s = options->active_timeout_s,
         .idle_timeout_s = are_packets_read(options) ? options->inactive_timeout_s : 0,
+        .has_counters = options->nfacct_s > 0,
         .print = options->print,
         .json = options->json,
         .json_socket = options->json_socket[0] != '\0' ? options->json_socket : NULL};

@@ -26,6 +26,7 @@ struct exporter {
     bool lines_gone;                           /* nobody takes them any more, which was told */
     struct json_socket *json_socket;           /* NULL when there is to be none */
     struct interface_names *names;             /* NULL when none are known */
+    struct name_numbers *counters;             /* NULL when there are none */
     struct instant now;
 };
 
@@ -51,6 +52,7 @@ static struct feeds_config config_of_feeds(const struct exporter *exporter,
         .idle_timeout_s =
             (uint16_t)(config->idle_timeout_s < UINT16_MAX ? config->idle_timeout_s : UINT16_MAX),
         .has_packets = config->idle_timeout_s != 0,
+        .counters = exporter->counters,
         .stats = exporter->stats};
     return (struct feeds_config){.peers = config->collectors,
                                  .groups = config->collector_groups,
@@ -75,8 +77,10 @@ int exporter_open(struct exporter **exporter, const struct exporter_config *conf
     opened->stats = stats;
     opened->now = now;
 
+    int error = config->has_counters ? name_numbers_open(&opened->counters) : 0;
     const struct feeds_config feeds = config_of_feeds(opened, config);
-    int error = feeds_open(&opened->feeds, &feeds, now);
+    if (!error)
+        error = feeds_open(&opened->feeds, &feeds, now);
     if (!error && config->json_socket)
         error = json_socket_open(&opened->json_socket, config->json_socket, stats);
     if (!error && (config->print || config->json || !has_others(opened)))
@@ -99,6 +103,7 @@ void exporter_close(struct exporter *exporter)
     json_socket_close(exporter->json_socket);
     feeds_close(exporter->feeds);
     free(exporter->names);
+    name_numbers_close(exporter->counters);
     free(exporter);
 }
 
@@ -119,19 +124,37 @@ void exporter_begin(struct exporter *exporter, struct instant now)
     feeds_begin(exporter->feeds, now);
 }
 
-void exporter_add(void *context, const struct flow *flow)
+/* To every output. */
+static void add(struct exporter *exporter, const struct flow *flow)
 {
-    struct exporter *exporter = context;
-    unsigned reason = flow->end_reason < STATS_END_REASONS ? flow->end_reason : FLOW_END_UNKNOWN;
-    stats_count(&exporter->stats->flows, 1);
-    stats_count(&exporter->stats->flows_by[stats_protocol(flow->protocol)][reason], 1);
-    if (!flow_has(flow, FLOW_HAS_COUNTERS))
-        stats_count(&exporter->stats->flows_no_counters, 1);
     feeds_add(exporter->feeds, flow);
     if (exporter->lines)
         lines_add(exporter->lines, flow);
     if (exporter->json_socket)
         json_socket_add(exporter->json_socket, flow);
+}
+
+static void add_counter(struct exporter *exporter, const struct flow *flow)
+{
+    struct flow numbered = *flow;
+    numbered.id = name_numbers_of(exporter->counters, flow->counter.identity, flow->counter.name);
+    stats_count(&exporter->stats->named_counters, 1);
+    add(exporter, &numbered);
+}
+
+void exporter_add(void *context, const struct flow *flow)
+{
+    struct exporter *exporter = context;
+    if (flow->kind == FLOW_COUNTER) {
+        add_counter(exporter, flow);
+        return;
+    }
+    unsigned reason = flow->end_reason < STATS_END_REASONS ? flow->end_reason : FLOW_END_UNKNOWN;
+    stats_count(&exporter->stats->flows, 1);
+    stats_count(&exporter->stats->flows_by[stats_protocol(flow->protocol)][reason], 1);
+    if (!flow_has(flow, FLOW_HAS_COUNTERS))
+        stats_count(&exporter->stats->flows_no_counters, 1);
+    add(exporter, flow);
 }
 
 /* The others go on without lines; without others there is nobody left. */

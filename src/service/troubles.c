@@ -33,6 +33,9 @@ static const struct {
     {COUNTER(cache_full),
      "packets make more flows than there are places for, and those that are due soonest are reported early; "
      "raise --flow-cache"},
+    {COUNTER(named_counters_full),
+     "there are more named counters than are followed (262,144): the others are not reported; remove those "
+     "that nobody needs"},
     {COUNTER(foreign),
      "a program with CAP_NET_ADMIN sends messages to those who hear of ended connections, as only the kernel "
      "should: they are not believed"},

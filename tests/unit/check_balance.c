@@ -75,6 +75,24 @@ START_TEST(ipv6_addresses_are_spread)
 }
 END_TEST
 
+/* By what tells a counter from others, whatever it has counted. */
+START_TEST(a_counter_stays_with_one_member)
+{
+    unsigned shares[2] = {0};
+    open_balance(BALANCE_HASH, names, 2);
+    for (unsigned i = 0; i < 2000; i++) {
+        struct flow flow = {.kind = FLOW_COUNTER, .counter = {.identity = i, .name = "same"}};
+        size_t taker = balance_choose(balance, &flow).taker;
+        flow.octets[FLOW_ORIGINAL] = i;
+        flow.counter.name[0] = 'n';
+        ck_assert_uint_eq(balance_choose(balance, &flow).taker, taker);
+        shares[taker]++;
+    }
+    ck_assert_uint_ge(shares[0], 850);
+    ck_assert_uint_ge(shares[1], 850);
+}
+END_TEST
+
 START_TEST(each_member_has_its_share)
 {
     unsigned shares[MEMBERS] = {0};
@@ -195,6 +213,7 @@ int main(void)
     tcase_add_checked_fixture(tests, NULL, teardown);
     tcase_add_test(tests, a_host_stays_with_one_member);
     tcase_add_test(tests, ipv6_addresses_are_spread);
+    tcase_add_test(tests, a_counter_stays_with_one_member);
     tcase_add_test(tests, each_member_has_its_share);
     tcase_add_test(tests, who_comes_moves_its_share_alone);
     tcase_add_test(tests, the_order_does_not_matter);

@@ -310,22 +310,25 @@ START_TEST(version)
     ck_assert_ptr_nonnull(strstr(out, CTFLOW9_NFLOG ? " +NFLOG" : " -NFLOG"));
     ck_assert_ptr_nonnull(strstr(out, CTFLOW9_NFQUEUE ? " +NFQUEUE" : " -NFQUEUE"));
     ck_assert_ptr_nonnull(strstr(out, CTFLOW9_SECCOMP ? " +seccomp" : " -seccomp"));
+    ck_assert_ptr_nonnull(strstr(out, CTFLOW9_NFACCT ? " +nfacct" : " -nfacct"));
     ck_assert_str_eq(err, "");
     ck_assert_int_eq(parse("--nonsense -V"), COMMAND_LINE_REFUSED);
 }
 END_TEST
 
-#if CTFLOW9_NFLOG || CTFLOW9_NFQUEUE
+#if CTFLOW9_NFLOG || CTFLOW9_NFQUEUE || CTFLOW9_NFACCT
 START_TEST(something_is_to_be_read)
 {
     if (CTFLOW9_NFLOG)
         check_runs("--no-conntrack --nflog 5");
     if (CTFLOW9_NFQUEUE)
         check_runs("--no-conntrack --nfqueue 5");
+    if (CTFLOW9_NFACCT)
+        check_runs("--no-conntrack --nfacct 5");
     ck_assert(options.no_conntrack);
     ck_assert_int_eq(parse("--no-conntrack"), COMMAND_LINE_REFUSED);
-    ck_assert_str_eq(
-        err, "ctflow9: --no-conntrack leaves nothing to read: give --nflog GROUP or --nfqueue NUM as well\n");
+    ck_assert_str_eq(err, "ctflow9: --no-conntrack leaves nothing to read: give --nflog GROUP, --nfqueue NUM "
+                          "or --nfacct SECONDS as well\n");
 }
 END_TEST
 #endif
@@ -365,14 +368,20 @@ START_TEST(what_was_not_built_is_refused_by_name)
 {
     static const char *const nflog[] = {"nflog=5", "nflog-size=128"};
     static const char *const nfqueue[] = {"nfqueue=5", "nfqueue-verdict=accept", "nfqueue-mark=1"};
-    static const char *const either[] = {"flow-cache=9", "inactive-timeout=9", "no-conntrack"};
+    static const char *const nfacct[] = {"nfacct=5"};
+    static const char *const either[] = {"flow-cache=9", "inactive-timeout=9"};
+    static const char *const any[] = {"no-conntrack"};
     if (!CTFLOW9_NFLOG)
         check_unbuilt("NFLOG", nflog, 2);
     if (!CTFLOW9_NFQUEUE)
         check_unbuilt("NFQUEUE", nfqueue, 3);
+    if (!CTFLOW9_NFACCT)
+        check_unbuilt("nfacct", nfacct, 1);
     if (CTFLOW9_NFLOG || CTFLOW9_NFQUEUE)
         return;
-    check_unbuilt("NFLOG and NFQUEUE", either, 3);
+    check_unbuilt("NFLOG and NFQUEUE", either, 2);
+    if (!CTFLOW9_NFACCT)
+        check_unbuilt("NFLOG, NFQUEUE and nfacct", any, 1);
     write_file("{ \"nflog\": \"5\" }");
     ck_assert_int_eq(parse(""), COMMAND_LINE_REFUSED);
     ck_assert_ptr_nonnull(strstr(err, ":1: nflog is not possible: ctflow9 was built without NFLOG\n"));
@@ -482,7 +491,7 @@ int main(void)
     tcase_add_test(tests, flags_win_over_the_file);
     tcase_add_test(tests, one_line_whatever_is_in_it);
     tcase_add_test(tests, version);
-#if CTFLOW9_NFLOG || CTFLOW9_NFQUEUE
+#if CTFLOW9_NFLOG || CTFLOW9_NFQUEUE || CTFLOW9_NFACCT
     tcase_add_test(tests, something_is_to_be_read);
 #endif
 #if CTFLOW9_NFQUEUE

@@ -121,6 +121,29 @@ START_TEST(metrics_are_told_where_it_was_asked_for)
     ck_assert_str_eq(config.file, "/tmp/a.prom");
 }
 END_TEST
+
+#if CTFLOW9_NFACCT
+START_TEST(counters_are_read_as_was_asked_for)
+{
+    struct reading_config config;
+    struct exporter_config exporter;
+    PARSE("--print");
+    configs_of_reading(&config, &options);
+    configs_of_export(&exporter, &options);
+    ck_assert_ptr_null(config.workers.sources.nfacct);
+    ck_assert(!exporter.has_counters);
+
+    PARSE("--nfacct", "15", "--no-conntrack");
+    configs_of_reading(&config, &options);
+    configs_of_export(&exporter, &options);
+    ck_assert_ptr_null(config.workers.sources.conntrack);
+    ck_assert_ptr_eq(config.workers.sources.nfacct, &config.nfacct);
+    ck_assert_uint_eq(config.nfacct.interval_ns, 15 * NS_PER_S);
+    ck_assert(exporter.has_counters);
+}
+END_TEST
+#endif
+
 #if CTFLOW9_NFLOG
 START_TEST(packets_are_read_as_was_asked_for)
 {
@@ -188,6 +211,9 @@ int main(void)
     tcase_add_test(tests, what_is_exported_is_what_was_asked_for);
     tcase_add_test(tests, what_is_read_is_what_was_asked_for);
     tcase_add_test(tests, metrics_are_told_where_it_was_asked_for);
+#if CTFLOW9_NFACCT
+    tcase_add_test(tests, counters_are_read_as_was_asked_for);
+#endif
 #if CTFLOW9_NFLOG
     tcase_add_test(tests, packets_are_read_as_was_asked_for);
 #endif

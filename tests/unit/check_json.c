@@ -195,6 +195,21 @@ START_TEST(packets)
 }
 END_TEST
 
+/* With a name of any printable characters, and with keys of its own. */
+START_TEST(counters)
+{
+    struct flow flow = sample_flow(IPPROTO_TCP, "10.0.0.1", 1, "10.0.0.2", 2);
+    flow.kind = FLOW_COUNTER;
+    flow.id = 7;
+    flow.counter = (struct flow_counter){.source = FLOW_COUNTER_NFACCT, .name = "a\"\\\xc3\xa4"};
+    check_object(
+        flow,
+        "{\"kind\": \"counter\", \"source\": \"nfacct\", \"name\": \"a\\\"\\\\\xc3\xa4\", \"number\": 7,"
+        " \"start\": \"2026-11-23T14:02:54.723456789Z\", \"stop\": \"2026-11-23T14:03:07.123456789Z\","
+        " \"duration_ns\": 12400000000, \"packets\": 12, \"octets\": 3412}");
+}
+END_TEST
+
 /* The type of an ICMP message has no meaning in the other family. */
 START_TEST(icmp_of_the_other_family)
 {
@@ -286,6 +301,7 @@ int main(void)
     tcase_add_test(tests, interfaces);
     tcase_add_test(tests, interfaces_by_name);
     tcase_add_test(tests, packets);
+    tcase_add_test(tests, counters);
     tcase_add_test(tests, icmp_of_the_other_family);
     tcase_add_test(tests, extremes);
     tcase_add_test(tests, stop_before_start);

@@ -295,8 +295,9 @@ START_TEST(templates_fit_one_datagram_and_tell_everything)
     unsigned templates, options_templates, options_records;
     count_announced(&templates, &options_templates, &options_records);
     ck_assert_uint_eq(templates, 16);
-    ck_assert_uint_eq(options_templates, fields_options_count - 1); /* no interface has a name */
-    ck_assert_uint_eq(options_records, fields_options_count - 1);
+    ck_assert_uint_eq(options_templates,
+                      fields_options_count - 2); /* neither interfaces nor counters have a name */
+    ck_assert_uint_eq(options_records, fields_options_count - 2);
 
     const struct datagram *datagram = &sink.datagrams[0];
     for (uint64_t at = PACKET_HEADER_OCTETS; at < datagram->octets; at += get(datagram->data + at + 2, 2)) {
@@ -330,8 +331,9 @@ START_TEST(templates_are_split_when_datagrams_are_small)
     unsigned templates, options_templates, options_records;
     count_announced(&templates, &options_templates, &options_records);
     ck_assert_uint_eq(templates, 16);
-    ck_assert_uint_eq(options_templates, fields_options_count - 1); /* no interface has a name */
-    ck_assert_uint_eq(options_records, fields_options_count - 1);
+    ck_assert_uint_eq(options_templates,
+                      fields_options_count - 2); /* neither interfaces nor counters have a name */
+    ck_assert_uint_eq(options_records, fields_options_count - 2);
 }
 END_TEST
 
@@ -579,6 +581,101 @@ START_TEST(sequence_is_set_and_nothing_else)
 }
 END_TEST
 
+static struct flow counter_flow(void)
+{
+    struct flow flow = udp_flow();
+    flow.kind = FLOW_COUNTER;
+    flow.id = 0x010203;
+    return flow;
+}
+
+START_TEST(counters_are_octet_exact)
+{
+    open_packet();
+    const struct flow flow = counter_flow();
+    const struct datagram *datagram = export(&flow);
+    ck_assert_uint_eq(datagram->records, 1);
+    ck_assert_uint_eq(template_of(datagram), 266);
+    const uint8_t *record = record_of(datagram, 0, 38);
+    ck_assert_mem_eq(record, "\0\1\2\3\0\0\0\0\4", 9);
+    ck_assert_uint_eq(get(record + 9, 8), 300);
+    ck_assert_uint_eq(get(record + 17, 8), 3);
+    ck_assert_uint_eq(wall_ms_of(datagram, get(record + 25, 4)), flow.start_ns / NS_PER_MS);
+    ck_assert_uint_eq(wall_ms_of(datagram, get(record + 29, 4)), flow.stop_ns / NS_PER_MS);
+    ck_assert_mem_eq(record + 33, "\6\0\1\2\3", 5);
+}
+END_TEST
+
+START_TEST(counters_are_not_merged)
+{
+    config.aggregate = (struct aggregate_by){.source_ipv4_bits = 32, .source_ipv6_bits = 128};
+    config.aggregate_interval_s = 60;
+    config.aggregate_capacity = 16;
+    open_packet();
+    const struct flow flow = counter_flow();
+    ck_assert_uint_eq(template_of(export(&flow)), 266);
+}
+END_TEST
+
+/* The rows of 275, which are those from first on. */
+static unsigned count_names(uint32_t first)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < sink.count; i++) {
+        const struct datagram *datagram = &sink.datagrams[i];
+        for (uint64_t at = PACKET_HEADER_OCTETS; at < datagram->octets;
+             at += get(datagram->data + at + 2, 2)) {
+            const uint8_t *row = datagram->data + at + 4;
+            char name[FLOW_NAME_MAX] = {0};
+            if (get(datagram->data + at, 2) != 275)
+                continue;
+            uint32_t number = first + count++;
+            snprintf(name, sizeof(name), "counter %u", number);
+            ck_assert_uint_eq(get(row + 4, 1), 6);
+            ck_assert_uint_eq(get(row + 5, 4), number);
+            ck_assert_mem_eq(row + 9, name, sizeof(name));
+        }
+    }
+    return count;
+}
+
+/* New ones first, many at a time; then a few again each time. */
+START_TEST(names_of_counters_are_told)
+{
+    enum { MORE = 5 };
+    static const struct {
+        uint32_t first, count;
+        bool are_all;
+    } turns[] = {
+        {1, PACKET_COUNTERS_MAX, false},
+        {PACKET_COUNTERS_MAX + 1, MORE, true},
+        {1, PACKET_COUNTERS_AGAIN_MAX, true},
+        {PACKET_COUNTERS_AGAIN_MAX + 1, PACKET_COUNTERS_AGAIN_MAX, true},
+    };
+    struct packet_naming naming = {0};
+    struct name_numbers *numbers;
+    ck_assert_int_eq(name_numbers_open(&numbers), 0);
+    config.counters = numbers;
+    open_packet();
+    ck_assert(packet_has_named_counters(packet, &naming));
+    for (uint32_t i = 1; i <= PACKET_COUNTERS_MAX + MORE; i++) {
+        char name[FLOW_NAME_MAX];
+        snprintf(name, sizeof(name), "counter %u", i);
+        ck_assert_uint_eq(name_numbers_of(numbers, i, name), i);
+    }
+    ck_assert(!packet_has_named_counters(packet, &naming));
+    for (size_t i = 0; i < sizeof(turns) / sizeof(turns[0]); i++) {
+        sink.count = 0;
+        packet_templates(packet, &(struct packet_totals){0}, &naming, now, collect, &sink);
+        ck_assert_uint_eq(count_names(turns[i].first), turns[i].count);
+        ck_assert_int_eq(packet_has_named_counters(packet, &naming), turns[i].are_all);
+    }
+    packet_close(packet);
+    packet = NULL;
+    name_numbers_close(numbers);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("packet");
@@ -606,6 +703,9 @@ int main(void)
     tcase_add_test(tests, templates_of_packets_go_before_their_data);
     tcase_add_test(tests, packets_are_merged_with_connections);
     tcase_add_test(tests, templates_of_an_earlier_one_go_too);
+    tcase_add_test(tests, counters_are_octet_exact);
+    tcase_add_test(tests, counters_are_not_merged);
+    tcase_add_test(tests, names_of_counters_are_told);
     tcase_add_test(tests, sequence_is_set_and_nothing_else);
     suite_add_tcase(suite, tests);
     return run_suite(suite);

@@ -85,6 +85,21 @@ START_TEST(packets)
 }
 END_TEST
 
+START_TEST(counters)
+{
+    struct flow flow = sample_flow(IPPROTO_TCP, "10.0.0.1", 1, "10.0.0.2", 2);
+    flow.kind = FLOW_COUNTER;
+    flow.counter = (struct flow_counter){.source = FLOW_COUNTER_NFACCT, .name = "customer 17"};
+    ck_assert_str_eq(printed(flow),
+                     "2026-11-23 14:03:07.123 12.40s nfacct customer 17                                  "
+                     "    12  3412 B");
+    memset(flow.counter.name, 'x', FLOW_NAME_MAX);
+    ck_assert_str_eq(printed(flow), "2026-11-23 14:03:07.123 12.40s nfacct "
+                                    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+                                    "    12  3412 B");
+}
+END_TEST
+
 START_TEST(ipv6)
 {
     ck_assert_str_eq(printed(sample_flow(IPPROTO_TCP, "fd00::10", 51234, "2001:db8::1", 443)),
@@ -321,6 +336,7 @@ int main(void)
     tcase_add_test(tests, heading);
     tcase_add_test(tests, ipv4);
     tcase_add_test(tests, packets);
+    tcase_add_test(tests, counters);
     tcase_add_test(tests, ipv6);
     tcase_add_test(tests, ipv6_long);
     tcase_add_test(tests, source_nat);

@@ -61,6 +61,10 @@ START_TEST(every_counter_under_its_name)
                                 .cache_full = 35,
                                 .flows = 12,
                                 .flows_no_counters = 13,
+                                .named_counters = 36,
+                                .named_counters_anew = 37,
+                                .named_counters_full = 38,
+                                .named_counters_lost = 39,
                                 .records = 14,
                                 .datagrams = 15,
                                 .aggregates_early = 16,
@@ -83,7 +87,8 @@ START_TEST(every_counter_under_its_name)
         "packets_lost 31, packets_other 32, packets_malformed 33, packets_unsized "
         "34, "
         "cache_full 35, flows 12, "
-        "flows_no_counters 13, records 14, datagrams 15, aggregates_early 16, lines 17, lines_lost 18, "
+        "flows_no_counters 13, named_counters 36, named_counters_anew 37, named_counters_full 38, "
+        "named_counters_lost 39, records 14, datagrams 15, aggregates_early 16, lines 17, lines_lost 18, "
         "readers 26, readers_refused 27, reader_lines 28, reader_lines_lost 29\n");
 }
 END_TEST

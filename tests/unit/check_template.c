@@ -107,6 +107,7 @@ static const struct expected options[] = {
     {0, 273, 32, {{1, 4}, {40, 8}, {41, 8}, {42, 8}, {36, 2}, {37, 2}}},
     {0, 274, 12, {{1, 4}, {166, 8}}},
     {0, 271, 104, {{1, 4}, {10, 4}, {82, 32}, {83, 64}}},
+    {0, 275, 73, {{1, 4}, {95, 5}, {96, 64}}},
 };
 
 static size_t count_fields(const struct expected *expected)
@@ -182,6 +183,16 @@ START_TEST(packets_are_octet_exact)
 }
 END_TEST
 
+START_TEST(counters_are_octet_exact)
+{
+    const struct expected counter = {
+        0, 266, 38, {{8, 4}, {12, 4}, {60, 1}, {1, 8}, {2, 8}, {22, 4}, {21, 4}, {95, 5}}};
+    struct template layout;
+    template_of_shape(&layout, &fields_counter, 0);
+    check_wire(&layout, &counter, false);
+}
+END_TEST
+
 START_TEST(options_are_octet_exact)
 {
     ck_assert_uint_eq(fields_options_count, sizeof(options) / sizeof(options[0]));
@@ -207,6 +218,8 @@ START_TEST(ids_are_unique)
         ck_assert_uint_ge(fields_options[i].template_id, 264);
         ck_assert_uint_le(fields_options[i].template_id, 287);
     }
+    ck_assert(!seen[fields_counter.first_id]);
+    seen[fields_counter.first_id] = true;
     for (unsigned shape = 0; shape < 1U << BITS; shape++) {
         if ((shape & OF_AGGREGATES) != 0 && (shape & SHAPE_AGGREGATED) == 0)
             continue;
@@ -276,6 +289,7 @@ int main(void)
     TCase *tests = tcase_create("template");
     tcase_add_loop_test(tests, shapes_are_octet_exact, 0, sizeof(shapes) / sizeof(shapes[0]));
     tcase_add_loop_test(tests, packets_are_octet_exact, 0, sizeof(packets) / sizeof(packets[0]));
+    tcase_add_test(tests, counters_are_octet_exact);
     tcase_add_loop_test(tests, options_are_octet_exact, 0, sizeof(options) / sizeof(options[0]));
     tcase_add_loop_test(tests, records_hold_the_fields_in_order, 0, sizeof(shapes) / sizeof(shapes[0]));
     tcase_add_test(tests, ids_are_unique);

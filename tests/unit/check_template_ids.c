@@ -17,7 +17,7 @@ static const uint16_t elements[][2] = {
     {136, 1},  {10, 4},   {14, 4},  {1, 8},   {2, 8},  {22, 4},  {21, 4},  {225, 4}, {226, 4},
     {281, 16}, {282, 16}, {227, 2}, {228, 2}, {32, 2}, {178, 1}, {179, 1}, {137, 8}, {234, 4},
     {3, 4},    {152, 8},  {153, 8}, {9, 1},   {13, 1}, {29, 1},  {30, 1},  {5, 1},   {6, 1},
-    {56, 6},   {80, 6},   {58, 2},  {52, 1},  {53, 1},
+    {56, 6},   {80, 6},   {58, 2},  {52, 1},  {53, 1}, {95, 5},
 };
 
 enum { ELEMENTS = sizeof(elements) / sizeof(elements[0]) };
@@ -111,6 +111,11 @@ START_TEST(ids_keep_their_elements)
         config.fields = fields & OF_PACKETS;
         check_announced();
     }
+    struct name_numbers *numbers;
+    ck_assert_int_eq(name_numbers_open(&numbers), 0);
+    config.counters = numbers;
+    check_announced();
+    name_numbers_close(numbers);
     for (unsigned i = 0; i < LISTED; i++)
         ck_assert_msg(seen[i], "%u is listed but not sent", listed[i].id);
 }

@@ -56,16 +56,20 @@ struct stats {
     _Atomic uint64_t packets_unsized;   /* that do not tell their length: counted with 0 octets */
     _Atomic uint64_t cache_full;        /* packet flows that ended because another needed their place */
     _Atomic uint64_t flows; /* reports: one for each connection, of one that lasts one for each part */
-    _Atomic uint64_t flows_no_counters; /* of those, reports without counters */
-    _Atomic uint64_t records;           /* NetFlow data records encoded */
-    _Atomic uint64_t datagrams;         /* NetFlow data datagrams sealed */
-    _Atomic uint64_t aggregates_early;  /* aggregates that left early: the table was full */
-    _Atomic uint64_t lines;             /* lines written to standard output */
-    _Atomic uint64_t lines_lost;        /* lines that standard output did not take in time */
-    _Atomic uint64_t readers;           /* that came to the JSON socket */
-    _Atomic uint64_t readers_refused;   /* that it had no room for */
-    _Atomic uint64_t reader_lines;      /* lines written to them, to all together */
-    _Atomic uint64_t reader_lines_lost; /* lines that they did not take in time */
+    _Atomic uint64_t flows_no_counters;   /* of those, reports without counters */
+    _Atomic uint64_t named_counters;      /* reports of named counters that counted something */
+    _Atomic uint64_t named_counters_anew; /* times that one began anew: set to 0, or made again */
+    _Atomic uint64_t named_counters_full; /* looks at one that there was no room for */
+    _Atomic uint64_t named_counters_lost; /* reports that the end came before */
+    _Atomic uint64_t records;             /* NetFlow data records encoded */
+    _Atomic uint64_t datagrams;           /* NetFlow data datagrams sealed */
+    _Atomic uint64_t aggregates_early;    /* aggregates that left early: the table was full */
+    _Atomic uint64_t lines;               /* lines written to standard output */
+    _Atomic uint64_t lines_lost;          /* lines that standard output did not take in time */
+    _Atomic uint64_t readers;             /* that came to the JSON socket */
+    _Atomic uint64_t readers_refused;     /* that it had no room for */
+    _Atomic uint64_t reader_lines;        /* lines written to them, to all together */
+    _Atomic uint64_t reader_lines_lost;   /* lines that they did not take in time */
 
     /* What goes out as metrics alone. */
     _Atomic uint64_t flows_by[STATS_PROTOCOLS][STATS_END_REASONS]; /* flows; enum flow_end_reason */

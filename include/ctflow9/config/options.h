@@ -63,6 +63,7 @@ struct options {
     struct netlink_mark nfqueue_mark;
     uint32_t flow_cache; /* flows, of all workers together */
     uint32_t inactive_timeout_s;
+    uint32_t nfacct_s;                       /* 0 = not read */
     struct host_port metrics;                /* port 0 = none */
     char metrics_file[OPTIONS_TEXT_MAX + 1]; /* "" = none */
     char user[OPTIONS_TEXT_MAX + 1];         /* a name or number */

@@ -65,6 +65,8 @@ enum flow_kind {
     FLOW_CONNECTION, /* a whole connection, in both directions */
     FLOW_PART,       /* what a connection carried in a span of its life */
     FLOW_PACKETS,    /* packets of one direction, the original one, that a source saw itself */
+    FLOW_COUNTER,    /* what a named counter counted in a span: no tuples, but what counter tells, packets and
+                        octets of the original direction, start_ns, stop_ns; id: its number (name_numbers.h) */
 };
 
 /* flowEndReason, IANA element 136. */
@@ -77,8 +79,23 @@ enum flow_end_reason {
     FLOW_END_LACK_OF_RESOURCES = 5,
 };
 
+/* Where a named counter is kept. */
+enum flow_counter_source { FLOW_COUNTER_NFACCT };
+
+enum { FLOW_NAME_MAX = 64 }; /* octets */
+
+/* A counter that somebody gave a name. */
+struct flow_counter {
+    uint64_t identity; /* by which it is told from all others (identity.h), for names may look the same */
+    uint8_t source;    /* enum flow_counter_source */
+    char name[FLOW_NAME_MAX + 1]; /* UTF-8 without control characters */
+};
+
 struct flow {
-    struct flow_tuple tuple[2]; /* by enum flow_direction */
+    union {
+        struct flow_tuple tuple[2];  /* by enum flow_direction */
+        struct flow_counter counter; /* of FLOW_COUNTER */
+    };
     uint64_t packets[2];
     uint64_t octets[2]; /* layer-3 octets: IP header included, no Ethernet */
     uint64_t start_ns;  /* wall clock, since 1970 */

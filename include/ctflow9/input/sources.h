@@ -8,12 +8,14 @@
 struct conntrack_config;
 struct nflog_config;
 struct nfqueue_config;
+struct nfacct_config;
 
 /* What each source is to do; NULL = nothing. */
 struct sources_config {
     const struct conntrack_config *conntrack;
     const struct nflog_config *nflog;
     const struct nfqueue_config *nfqueue;
+    const struct nfacct_config *nfacct;
 };
 
 /* THE table: every source that is built in, in sources_table.c. */

@@ -124,11 +124,13 @@ struct fields_kind {
 
 extern const struct fields_kind fields_connection; /* struct record */
 extern const struct fields_kind fields_packets;    /* struct packets_record; they are not merged */
+extern const struct fields_kind fields_counter;    /* struct counter_record; shape 0, not merged */
 
 /* Who has the rows of a table of options data. */
 enum fields_rows {
     FIELDS_ROWS_EXPORTER,   /* one row, a struct exporter_record */
     FIELDS_ROWS_INTERFACES, /* one for each interface, a struct interface_record */
+    FIELDS_ROWS_NAMES,      /* one for each named counter, a struct name_record */
     FIELDS_ROWS             /* how many there are */
 };
 

@@ -10,6 +10,7 @@
 #include "ctflow9/base/stats.h"
 #include "ctflow9/flow/flow.h"
 #include "ctflow9/flow/interface_names.h"
+#include "ctflow9/flow/name_numbers.h"
 #include "ctflow9/netflow/aggregate.h"
 #include "ctflow9/netflow/fields.h"
 #include "ctflow9/netflow/packet_header.h"
@@ -29,7 +30,9 @@ struct packet_config {
     uint32_t aggregate_interval_s;
     uint32_t aggregate_capacity;
     bool has_packets; /* there are flows of packets among them: FLOW_PACKETS, whose templates are sent too */
-    uint16_t active_timeout_s; /* told to collectors in options data 273; 0 = none */
+    const struct name_numbers *counters; /* likewise named counters, FLOW_COUNTER, which have these numbers;
+                                            NULL: there are none; outlives the packet */
+    uint16_t active_timeout_s;           /* told to collectors in options data 273; 0 = none */
     uint16_t idle_timeout_s;
     struct stats *stats;
 };
@@ -78,25 +81,32 @@ struct packet_totals {
     uint64_t records_dropped;
 };
 
-/* How far one collector has been told the names of the interfaces; all 0: not at all. */
+/* How far one collector has been told the names of interfaces and counters; all 0: not at all. */
 struct packet_naming {
-    uint64_t table;      /* which it is being told, of those that were given */
-    uint32_t next, left; /* the row that comes next, and how many it does not know */
+    uint64_t table;         /* which it is being told, of those that were given */
+    uint32_t next, left;    /* the row that comes next, and how many it does not know */
+    uint32_t counters_told; /* numbers of counters, from 1 on */
+    uint32_t counters_next; /* of those that it was told, how many were told again */
 };
 
 /* The interfaces' names from now on, which outlive the packet or the next call; NULL = none. */
 void packet_name_interfaces(struct packet *packet, const struct interface_names *names);
 
-/* Whether a collector knows them all. */
+/* Whether a collector knows them all; and whether it knows the names of all counters. */
 bool packet_has_named(const struct packet *packet, const struct packet_naming *naming);
+bool packet_has_named_counters(const struct packet *packet, const struct packet_naming *naming);
 
 /*
  * Gives sink every template (all shapes that are possible, of packet flows as well when there are any;
  * options templates) and the options data (270
  * sampling, 273 exporter totals, 274 losses), in as many datagrams as it takes (one by default); records is
- * 0. Interfaces' names (271) are told PACKET_NAMES_MAX at a time, each turn those that come next: naming is
- * moved on.
+ * 0. Interfaces' names (271) are told PACKET_NAMES_MAX at a time, each turn those that come next, and so are
+ * the counters' (275), more at a time when the collector has not been told them: naming is moved on.
  */
-enum { PACKET_NAMES_MAX = 12 }; /* what one datagram of the usual size holds */
+enum {
+    PACKET_NAMES_MAX = 12, /* what one datagram of the usual size holds */
+    PACKET_COUNTERS_MAX = 128,
+    PACKET_COUNTERS_AGAIN_MAX = 16,
+};
 void packet_templates(struct packet *packet, const struct packet_totals *totals, struct packet_naming *naming,
                       struct instant now, packet_sink *sink, void *context);

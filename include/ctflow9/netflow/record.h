@@ -44,6 +44,16 @@ struct packets_record {
     uint8_t minimum_ttl, maximum_ttl;
 };
 
+/* What a named counter counted in a span of time. */
+struct counter_record {
+    be32 source_ipv4; /* its number once more */
+    be32 destination_ipv4;
+    uint8_t ip_version; /* 4 */
+    be64 octets, packets;
+    be32 first_switched_ms, last_switched_ms;
+    uint8_t application[5]; /* that numbers are a user's own, and its number */
+};
+
 /* What an exporter tells of itself: the values of every options data record. */
 struct exporter_record {
     be32 scope_system; /* always 0: the exporter as a whole */
@@ -60,4 +70,11 @@ struct interface_record {
     be32 number;
     char name[32];
     char description[64];
+};
+
+/* What it tells of a named counter. */
+struct name_record {
+    be32 scope_system;
+    uint8_t application[5];
+    char name[64];
 };

@@ -26,6 +26,8 @@
  *    and losses ask for them once a second at most, and so do interfaces' names that the collector has not
  *    been told, a few of which come with them (packet.h). After an ICMP error data waits for them, but for
  * what was waiting already when they last went: a port that stays closed is sent to all the same.
+ *  - Names of counters that the collector has not been told go before their first data, some of them each 10
+ * ms.
  *  - max_rate paces data records, smoothly, with bursts of 10 ms worth or one datagram. Templates are not
  *    paced.
  *  - Runs of datagrams of one size (but the last) leave as one message with UDP_SEGMENT, at most 64 and

@@ -18,9 +18,11 @@ enum { JSON_LINE_MAX = 2048 };
  *  - Counters are numbers, up to 2^64-1.
  *  - An enum is a number; beside it stands KEY_name when the value has a name.
  *  - An interface is a number as well; its name is one of names, which may be NULL.
+ *  - A named counter has keys of its own, in a table of theirs.
  *  - Keys without a prefix speak of the original direction, the one that began; reply_… of the other.
  */
 size_t json_flow(char *line, const struct flow *flow, const struct interface_names *names);
 
-/* The key with that number, in the order of the line; NULL after the last. */
+/* The key with that number, in the order of the line: of flows, then of counters; NULL after the last. Some
+ * are keys of both. */
 const char *json_key(size_t number);

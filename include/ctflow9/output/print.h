@@ -26,6 +26,9 @@ enum { PRINT_LINE_MAX = 512 };
  *            snat ADDRESS  what the other side saw as FROM
  *            dnat ADDRESS  where TO really was
  *            mark, zone    when there are some
+ *
+ * A named counter has ENDED, LASTED, where it is kept for PROTO, its name for FROM and TO, and what it
+ * counted in that time.
  */
 size_t print_flow(char *line, const struct flow *flow, const struct interface_names *names);
 

@@ -27,5 +27,8 @@ char *text_date_time(char *at, const struct tm *time, char separator);
 /* The usual short name ("tcp", "icmp6"), or NULL when the protocol has none here. */
 const char *text_protocol(uint8_t protocol);
 
+/* Where a named counter is kept: of enum flow_counter_source. */
+const char *text_source(uint8_t source);
+
 /* The flow's ends have ports (or GRE keys): those of a protocol without are all 0. */
 bool text_has_ports(const struct flow *flow);

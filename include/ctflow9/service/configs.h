@@ -3,6 +3,7 @@
 
 #include "ctflow9/config/options.h"
 #include "ctflow9/input/conntrack.h"
+#include "ctflow9/input/nfacct.h"
 #include "ctflow9/input/nflog.h"
 #include "ctflow9/input/nfqueue.h"
 #include "ctflow9/service/exporter.h"
@@ -20,6 +21,7 @@ struct reading_config {
     struct conntrack_config conntrack;
     struct nflog_config nflog;
     struct nfqueue_config nfqueue;
+    struct nfacct_config nfacct;
 };
 
 /* config->workers points into config and options; its notify and metrics are left to the caller. */

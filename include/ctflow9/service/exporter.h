@@ -35,6 +35,7 @@ struct exporter_config {
     uint32_t aggregate_capacity; /* aggregates at the same time */
     uint32_t active_timeout_s;   /* told to the collectors; 0 = none */
     uint32_t idle_timeout_s;     /* of packet flows, likewise; 0 = there are none */
+    bool has_counters;           /* there are named counters among the flows: FLOW_COUNTER */
     bool print;                  /* lines on standard output, which are there without other outputs anyway */
     bool json;                   /* likewise, as JSON */
     const char *json_socket;     /* where readers of JSON connect to; NULL = nowhere */

@@ -10,7 +10,7 @@
  * Counters that ought to stay 0: when one has grown a line says what it means and what to do, at once, and
  * then once a minute. All 0 at first. One thread owns it.
  */
-enum { TROUBLES = 8 };
+enum { TROUBLES = 9 };
 
 struct troubles {
     uint64_t seen[TROUBLES];
