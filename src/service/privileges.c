@@ -167,5 +167,8 @@ int privileges_drop(const struct privileges *privileges)
     if (error || !CTFLOW9_SECCOMP)
         return error;
     errno = -syscall_filter_install(privileges->config.netns[0] != '\0');
-    return errno == 0 ? 0 : failed("limit system calls", "a kernel without CONFIG_SECCOMP_FILTER cannot; ");
+    if (errno == 0)
+        return 0;
+    return failed("limit system calls",
+                  errno == ENOMEM ? "" : "a kernel without CONFIG_SECCOMP_FILTER cannot; ");
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "ctflow9/base/log.h"
+#include "ctflow9/base/memory.h"
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 /* As SCMP_SYS(), which would take a name that is a macro of the C library, as with musl, for what it stands
@@ -200,8 +201,20 @@ static int handle_intrusion(void)
     return sigaction(SIGSYS, &action, NULL) == 0 ? 0 : -errno;
 }
 
+/* libseccomp (2.5) goes on with what it could not allocate, and crashes. It takes some hundred KiB; no other
+ * thread is there yet that would take them before it does. */
+static bool is_there_memory(void)
+{
+    enum { OCTETS = 4 << 20 };
+    void *trial = memory_map(OCTETS, 1, MEMORY_WHEN_TOUCHED);
+    memory_unmap(trial, OCTETS, 1);
+    return trial != NULL;
+}
+
 int syscall_filter_install(bool opens)
 {
+    if (!is_there_memory())
+        return -ENOMEM;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
     if (!filter)
         return -ENOMEM;

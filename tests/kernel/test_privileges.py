@@ -47,7 +47,8 @@ class Privileges(unittest.TestCase):
                 lab.router.sysctl({"net.netfilter.nf_conntrack_udp_timeout": 600})
                 traffic.udp(PLAIN, requests=1, answers=0)
                 wait_until(lambda: len(port.records()) == 1, "one that lasts is reported")
-                self.assertEqual(len(list(statuses(exporter.pid))), 3)
+                # Two workers, the dump's, and those of interfaces and of routes.
+                self.assertEqual(len(list(statuses(exporter.pid))), 5)
                 self.assert_left(exporter)
                 traffic.udp(PLAIN_V6, requests=1, answers=1)
                 lab.flush()
