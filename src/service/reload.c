@@ -18,9 +18,9 @@
 #include "ctflow9/service/configs.h"
 
 struct reload {
-    struct options present; /* the thread's, while it runs */
-    struct options wanted;
-    bool prints; /* flows have somewhere to go without collectors */
+    struct options present; /* the owner's; the thread reads them */
+    struct options wanted;  /* the thread's, while it runs */
+    bool prints;            /* flows have somewhere to go without collectors */
     int argc;
     char **argv;
     struct notify *notify;
@@ -28,7 +28,7 @@ struct reload {
     pthread_t thread;
     bool is_running;  /* the thread */
     bool is_asked;    /* once more, when it has ended */
-    bool has_changed; /* by the thread: the present options */
+    bool has_changed; /* by the thread: the wanted options are in force */
     _Atomic bool is_done;
     _Atomic bool is_ending;
     int owner_fd;  /* wake.h: the thread has something for the owner */
@@ -165,14 +165,6 @@ static unsigned sort_out(struct reload *reload, char *names, size_t size)
     return changed;
 }
 
-/* Those that run hold on to the others, which stay as they are. */
-static void take_over(struct reload *reload)
-{
-    for (size_t i = 0; i < option_table_count; i++)
-        if (option_is_setting(&option_table[i]) && option_table[i].reloads)
-            option_value_copy(&option_table[i], &reload->present, &reload->wanted);
-}
-
 static bool is_possible(const struct reload *reload)
 {
     if (reload->wanted.collector_count > 0 || reload->prints)
@@ -241,7 +233,6 @@ static void read_again(struct reload *reload)
         return;
     }
     log_set_verbose(reload->wanted.verbose);
-    take_over(reload);
     reload->has_changed = true;
     log_info("the configuration was read again: changed is %s", names);
 }
@@ -250,7 +241,7 @@ static void *run_thread(void *context)
 {
     struct reload *reload = context;
     read_again(reload);
-    /* Pairs with the acquire in reload_run(): the present options. */
+    /* Pairs with the acquire in reload_run(): the wanted options. */
     atomic_store_explicit(&reload->is_done, true, memory_order_release);
     wake(reload->owner_fd);
     return NULL;
@@ -268,6 +259,15 @@ static void start(struct reload *reload)
         return;
     log_warnx("the configuration cannot be read again now, the old one goes on: %s", strerror(error));
     notify_tell(reload->notify, NOTIFY_READY);
+}
+
+/* Those that run hold on to the others, which stay as they are. Between two threads: what the owner reads of
+ * the present options is not written by the next one. */
+static void take_over(struct reload *reload)
+{
+    for (size_t i = 0; i < option_table_count; i++)
+        if (option_is_setting(&option_table[i]) && option_table[i].reloads)
+            option_value_copy(&option_table[i], &reload->present, &reload->wanted);
 }
 
 bool reload_is_running(const struct reload *reload)
@@ -292,6 +292,8 @@ bool reload_run(struct reload *reload)
         reload->is_running = false;
         has_changed = reload->has_changed;
         reload->has_changed = false;
+        if (has_changed)
+            take_over(reload);
         if (!reload->is_asked)
             notify_tell(reload->notify, NOTIFY_READY);
     }

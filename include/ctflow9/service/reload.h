@@ -24,7 +24,7 @@ int reload_open(struct reload **reload, const struct options *options, int argc,
                 struct notify *notify);
 void reload_close(struct reload *reload); /* before the exporter is closed; NULL is fine */
 
-/* The options as they are now; not while it is running. */
+/* The options as they are now: they change within reload_run() alone. */
 const struct options *reload_options(const struct reload *reload);
 
 /* Reads it again from the next run on, or once more after the reading that is under way. The exporter
