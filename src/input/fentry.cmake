@@ -38,6 +38,7 @@ if(with_fentry)
     add_custom_command(OUTPUT ${program}.bpf.o
         COMMAND ${CLANG} -target bpfel -mcpu=v3 -O2 -g -Wall -Wextra $<$<BOOL:${CTFLOW9_WERROR}>:-Werror>
             -I${CMAKE_CURRENT_SOURCE_DIR}/include -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
+            -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${CMAKE_BINARY_DIR}=.
             -c ${CMAKE_CURRENT_SOURCE_DIR}/src/input/rx_fentry.bpf.c -o ${program}.bpf.o
         DEPENDS src/input/rx_fentry.bpf.c include/ctflow9/input/ct_entry.h
         VERBATIM COMMENT "Building the BPF program rx_fentry")
