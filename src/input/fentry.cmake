@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The program for the kernel's own machine behind --rx=fentry: clang compiles it, and bpftool makes a header of it that
-# loads it by system calls alone (a light skeleton), so that nothing more is linked. Sets CTFLOW9_FENTRY for the
-# sources.
+# The program for the kernel's own machine behind --rx=fentry: its header loads it by system calls alone (a light
+# skeleton), so that nothing more is linked. Sets CTFLOW9_FENTRY for the sources.
 set(missing_for_fentry "")
 if(NOT CTFLOW9_FENTRY STREQUAL "OFF")
     find_program(CLANG clang)
@@ -33,20 +32,6 @@ endif()
 
 target_compile_definitions(ctflow9_core PUBLIC CTFLOW9_FENTRY=$<BOOL:${with_fentry}>)
 if(with_fentry)
-    set(program ${CMAKE_CURRENT_BINARY_DIR}/bpf/rx_fentry)
-    file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/bpf)
-    add_custom_command(OUTPUT ${program}.bpf.o
-        COMMAND ${CLANG} -target bpfel -mcpu=v3 -O2 -g -Wall -Wextra $<$<BOOL:${CTFLOW9_WERROR}>:-Werror>
-            -I${CMAKE_CURRENT_SOURCE_DIR}/include -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
-            -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${CMAKE_BINARY_DIR}=.
-            -c ${CMAKE_CURRENT_SOURCE_DIR}/src/input/rx_fentry.bpf.c -o ${program}.bpf.o
-        DEPENDS src/input/rx_fentry.bpf.c include/ctflow9/input/ct_entry.h
-        VERBATIM COMMENT "Building the BPF program rx_fentry")
-    add_custom_command(OUTPUT ${program}.skel.h
-        COMMAND sh -c "\"$1\" gen skeleton -L \"$2.bpf.o\" name rx_fentry_bpf >\"$2.skel.h\"" sh ${BPFTOOL} ${program}
-        DEPENDS ${program}.bpf.o
-        VERBATIM)
-    target_sources(ctflow9_core PRIVATE src/input/rx_fentry.c ${program}.skel.h)
-    set_source_files_properties(src/input/rx_fentry.c PROPERTIES OBJECT_DEPENDS ${program}.skel.h)
-    target_include_directories(ctflow9_core SYSTEM PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/bpf)
+    target_sources(ctflow9_core PRIVATE src/input/rx_fentry.c)
+    bpf_program(rx_fentry include/ctflow9/input/ct_entry.h -L)
 endif()
