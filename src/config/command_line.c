@@ -260,7 +260,8 @@ static void print_version(FILE *out)
         const char *name;
         bool is_built;
     } parts[] = {{"io_uring", CTFLOW9_URING}, {"NFLOG", CTFLOW9_NFLOG},     {"NFQUEUE", CTFLOW9_NFQUEUE},
-                 {"nfacct", CTFLOW9_NFACCT},  {"seccomp", CTFLOW9_SECCOMP}, {"fentry", CTFLOW9_FENTRY}};
+                 {"nfacct", CTFLOW9_NFACCT},  {"seccomp", CTFLOW9_SECCOMP}, {"fentry", CTFLOW9_FENTRY},
+                 {"libbpf", CTFLOW9_BPF}};
     fprintf(out, "ctflow9 %s", CTFLOW9_VERSION);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         fprintf(out, " %c%s", parts[i].is_built ? '+' : '-', parts[i].name);

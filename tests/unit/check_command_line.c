@@ -311,6 +311,8 @@ START_TEST(version)
     ck_assert_ptr_nonnull(strstr(out, CTFLOW9_NFQUEUE ? " +NFQUEUE" : " -NFQUEUE"));
     ck_assert_ptr_nonnull(strstr(out, CTFLOW9_SECCOMP ? " +seccomp" : " -seccomp"));
     ck_assert_ptr_nonnull(strstr(out, CTFLOW9_NFACCT ? " +nfacct" : " -nfacct"));
+    ck_assert_ptr_nonnull(strstr(out, CTFLOW9_FENTRY ? " +fentry" : " -fentry"));
+    ck_assert_ptr_nonnull(strstr(out, CTFLOW9_BPF ? " +libbpf" : " -libbpf"));
     ck_assert_str_eq(err, "");
     ck_assert_int_eq(parse("--nonsense -V"), COMMAND_LINE_REFUSED);
 }
