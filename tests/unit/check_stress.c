@@ -33,6 +33,7 @@
 #include "ctflow9/input/ct_request.h"
 #include "ctflow9/input/ct_setup.h"
 #include "ctflow9/service/workers.h"
+#include "no_reload.h"
 #include "run_suite.h"
 #include "slow.h"
 
@@ -535,37 +536,6 @@ void exporter_sample(struct exporter *sampled, struct metrics_sample *sample)
 {
     (void)sampled;
     sample->collector_count = 0;
-}
-
-/* What SIGHUP asks is not tested here. */
-void reload_ask(struct reload *own, struct exporter *with)
-{
-    (void)own;
-    (void)with;
-}
-
-bool reload_run(struct reload *own)
-{
-    (void)own;
-    return false;
-}
-
-const struct options *reload_options(const struct reload *own)
-{
-    (void)own;
-    return NULL;
-}
-
-void reload_wants(const struct reload *own, struct poll_set *set)
-{
-    (void)own;
-    (void)set;
-}
-
-bool reload_is_running(const struct reload *own)
-{
-    (void)own;
-    return false;
 }
 
 void exporter_log_stats(const struct exporter *own)

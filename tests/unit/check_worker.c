@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "no_reload.h"
 #include "run_suite.h"
 #include "slow.h"
 
@@ -255,37 +256,6 @@ void exporter_sample(struct exporter *own, struct metrics_sample *sample)
 {
     (void)own;
     sample->collector_count = 0;
-}
-
-/* What SIGHUP asks is not tested here. */
-void reload_ask(struct reload *own, struct exporter *with)
-{
-    (void)own;
-    (void)with;
-}
-
-bool reload_run(struct reload *own)
-{
-    (void)own;
-    return false;
-}
-
-const struct options *reload_options(const struct reload *own)
-{
-    (void)own;
-    return NULL;
-}
-
-void reload_wants(const struct reload *own, struct poll_set *set)
-{
-    (void)own;
-    (void)set;
-}
-
-bool reload_is_running(const struct reload *own)
-{
-    (void)own;
-    return false;
 }
 
 void exporter_log_stats(const struct exporter *own)
