@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/tell_once.h"
+#include "ctflow9/base/thread.h"
 #include "ctflow9/base/utf8.h"
 #include "ctflow9/base/wake.h"
 #include "ctflow9/flow/flow_ring.h"
@@ -176,11 +176,7 @@ static void *run(void *context)
 int counter_poll_start(struct source *source)
 {
     struct counter_poll *poll = of(source);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = -pthread_create(&poll->thread, NULL, run, poll);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = thread_start(&poll->thread, run, poll);
     poll->is_running = error == 0;
     return error;
 }

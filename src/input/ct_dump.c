@@ -5,7 +5,6 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "ctflow9/base/instant.h"
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/poll_set.h"
+#include "ctflow9/base/thread.h"
 #include "ctflow9/base/wake.h"
 #include "ctflow9/base/wall_clock.h"
 #include "ctflow9/flow/row_rule.h"
@@ -447,11 +447,7 @@ static void *run(void *context)
 
 int ct_dump_start(struct ct_dump *dump)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = -pthread_create(&dump->thread, NULL, run, dump);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = thread_start(&dump->thread, run, dump);
     dump->is_running = error == 0;
     return error;
 }

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/tell_once.h"
+#include "ctflow9/base/thread.h"
 #include "ctflow9/base/wake.h"
 #include "ctflow9/input/links.h"
 
@@ -262,11 +262,7 @@ static void *run(void *context)
 
 int interfaces_start(struct interfaces *interfaces)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = -pthread_create(&interfaces->thread, NULL, run, interfaces);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = thread_start(&interfaces->thread, run, interfaces);
     interfaces->is_running = error == 0;
     return error;
 }

@@ -9,7 +9,6 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -19,6 +18,7 @@
 #include "ctflow9/base/memory.h"
 #include "ctflow9/base/poll_set.h"
 #include "ctflow9/base/tell_once.h"
+#include "ctflow9/base/thread.h"
 #include "ctflow9/base/wake.h"
 #include "ctflow9/base/wall_clock.h"
 #include "ctflow9/flow/flow_cache.h"
@@ -537,15 +537,11 @@ static void *run(void *context)
 int packet_queue_start(struct packet_queue *queue)
 {
     char name[16];
-    sigset_t all, before;
     snprintf(name, sizeof(name), "nfqueue %u", queue->config.number);
     atomic_store_explicit(&queue->over, false, memory_order_relaxed);
     if (queue->is_bound)
         set_length(queue, queue->length);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = -pthread_create(&queue->thread, NULL, run, queue);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = thread_start(&queue->thread, run, queue);
     queue->is_started = error == 0;
     if (error)
         atomic_store_explicit(&queue->over, true, memory_order_relaxed);

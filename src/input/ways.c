@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -13,6 +12,7 @@
 #include "ctflow9/base/log.h"
 #include "ctflow9/base/memory.h"
 #include "ctflow9/base/poll_set.h"
+#include "ctflow9/base/thread.h"
 #include "ctflow9/base/wake.h"
 #include "ctflow9/input/route_asker.h"
 
@@ -90,11 +90,7 @@ int ways_start(struct ways *ways)
 {
     if (!ways)
         return 0;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = -pthread_create(&ways->thread, NULL, run, ways);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = thread_start(&ways->thread, run, ways);
     ways->is_running = error == 0;
     return error;
 }
