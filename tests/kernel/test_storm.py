@@ -107,16 +107,19 @@ class Storm(unittest.TestCase):
             self.assertEqual((totals["flows"], totals["left_behind"]), (5000, 0))
 
     def test_left_behind(self):
-        """What there was no time for is counted, and said."""
-        count = 20000
+        """What there was no time for is counted, and said. A busy machine may have time for what a quick one has not,
+        for the signals come late there: then there are more."""
         with Lab() as lab:
             lab.router.sysctl({"net.netfilter.nf_conntrack_udp_timeout": 600})
-            exporter = Ctflow9(lab, "--rcvbuf", "4K", "--active-timeout", 0)
-            lab.make_flows(count)
-            lab.flush()
-            exporter.send(signal.SIGTERM)
-            time.sleep(1.1)  # a signal that comes sooner is taken for the first
-            totals = exporter.finish()
+            for count in 20000, 50000, 100000, 200000:
+                exporter = Ctflow9(lab, "--rcvbuf", "4K", "--active-timeout", 0)
+                lab.make_flows(count)
+                lab.flush()
+                exporter.send(signal.SIGTERM)
+                time.sleep(1.1)  # a signal that comes sooner is taken for the first
+                totals = exporter.finish()
+                if totals["left_behind"] > 0:
+                    break
             self.assertGreater(totals["left_behind"], 0)
             self.assertLess(totals["flows"], count)
             told = totals["flows"] + totals["left_behind"]
